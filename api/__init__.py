@@ -1,0 +1,1 @@
+"""The web front: REST resources and gallery pages over the same queries."""

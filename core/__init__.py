@@ -1,0 +1,1 @@
+"""What every room may know: settings, errors and frozen specifications. No torch, Flask, Celery or SQLAlchemy."""

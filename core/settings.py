@@ -1,0 +1,87 @@
+"""All settings, and the one place that reads the environment (`DEEPVIS_*`)."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import BadSetting
+
+
+class Settings(BaseSettings):
+    """Typed settings; each field is the environment variable DEEPVIS_<FIELD>. Durations are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="DEEPVIS_", frozen=True, extra="forbid")
+
+    home: Path = Field(default=Path("~/.local/share/deepvis"), description="folder of everything kept on this machine")
+    database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the home folder")
+    broker_url: str = Field(default="redis://127.0.0.1:6379/0", description="Celery broker; `up` starts its own Redis")
+    store_url: str = Field(default="", description="picture store; empty: a folder in the home folder")
+    networks_file: str = Field(default="", description="TOML file of the networks the operator registers")
+
+    host: str = Field(default="127.0.0.1", description="address the web server listens on")
+    port: int = Field(
+        default=8357, ge=0, le=65535, description="port of the web server; `up` takes a free one if taken"
+    )
+    url: str = Field(default="", description="where the command line finds the API; empty: http://host:port")
+    token: SecretStr = Field(default=SecretStr(""), description="API token that the command line sends")
+    tokens: SecretStr = Field(
+        default=SecretStr(""), description="comma-separated API tokens the server accepts; required beyond loopback"
+    )
+    trusted_hosts: str = Field(
+        default="", description="comma-separated Host names the server answers to; empty: its own"
+    )
+    web_threads: int = Field(default=16, ge=2, le=256, description="threads of the web server")
+    max_body_bytes: int = Field(default=1_048_576, ge=1024, description="largest request body")
+    max_picture_pixels: int = Field(default=50_000_000, ge=1, description="largest picture that is decoded")
+    max_checkpoint_bytes: int = Field(default=8_589_934_592, ge=1, description="largest checkpoint file that is read")
+    max_open_atlases: int = Field(default=64, ge=1, description="atlases that may be unfinished at once")
+
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="what a worker computes on")
+    threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of a worker; 0: every core it may use")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="precision of a worker's network"
+    )
+    batch_size: int = Field(default=0, ge=0, le=4096, description="images in a batch; 0: chosen per layer and device")
+    shard_seconds: float = Field(default=20.0, gt=0, le=3600, description="work that planning puts into one shard")
+    lease_seconds: float = Field(default=60.0, ge=2, description="a lease without a heartbeat runs out after this")
+    heartbeat_seconds: float = Field(default=5.0, gt=0, description="time between a worker's heartbeats")
+    max_attempts: int = Field(default=3, ge=1, le=100, description="tries of a shard before it is marked failed")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="least severe log line shown"
+    )
+
+    @cached_property
+    def home_path(self) -> Path:
+        return self.home.expanduser().resolve()
+
+    @cached_property
+    def resolved_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.home_path / 'deepvis.db'}"
+
+    @cached_property
+    def resolved_store_url(self) -> str:
+        return self.store_url or self.home_path.joinpath("pictures").as_uri()
+
+    @cached_property
+    def resolved_url(self) -> str:
+        return (self.url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @cached_property
+    def accepted_tokens(self) -> frozenset[str]:
+        return frozenset(t.strip() for t in self.tokens.get_secret_value().split(",") if t.strip())
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment, with `overrides` on top.
+
+    Raises:
+        BadSetting: a variable has a value it cannot have; the message names each one.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic validates what the caller passes
+    except ValidationError as error:
+        wrong = "; ".join(f"DEEPVIS_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise BadSetting(f"Settings are wrong: {wrong}.", "See the settings table in docs/settings.md.") from error

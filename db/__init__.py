@@ -1,0 +1,1 @@
+"""The truth: tables, sessions, migrations; commands that change it apart from queries that read it."""

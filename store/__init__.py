@@ -1,0 +1,1 @@
+"""The picture store: content-addressed, put-if-absent."""

@@ -1,0 +1,1 @@
+"""Workers: planning, dispatch, and the tasks that lease, compute and commit."""
