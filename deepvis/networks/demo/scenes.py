@@ -1,0 +1,123 @@
+"""Labelled pictures of things on textured grounds, made from a seed."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deepvis.networks.demo.pen import Pen, arc, rotation
+from deepvis.networks.demo.things import THINGS
+
+SIDE = 64
+"""Height and width of a picture in pixels."""
+OVERSAMPLING = 3
+"""Things are drawn this many times larger, then averaged down."""
+
+Rng = np.random.Generator
+Field = NDArray[np.float64]
+Pictures = NDArray[np.uint8]
+_DRAWINGS = tuple(THINGS.values())
+
+
+def make_scenes(count: int, seed: int) -> tuple[Pictures, NDArray[np.int64]]:
+    """`count` pictures (N, 64, 64, 3), 0..255, and the index (N,) of the thing on each; classes take turns.
+
+    Picture i depends on `seed` and i alone.
+    """
+    labels = np.arange(count) % len(_DRAWINGS)
+    pictures = np.empty((count, SIDE, SIDE, 3), dtype=np.uint8)
+    for index, label in enumerate(labels):
+        pictures[index] = make_scene(int(label), np.random.default_rng([seed, index]))
+    return pictures, labels
+
+
+def make_scene(label: int, rng: Rng) -> Pictures:
+    """One picture (64, 64, 3), 0..255, of thing number `label`."""
+    scene = _ground(rng)
+    for _ in range(rng.integers(0, 5)):
+        scene = _paint(scene, _distractor, rng, size=rng.uniform(0.12, 0.4), reach=0.9, turn=180)
+    scene = _paint(scene, _DRAWINGS[label], rng, size=rng.uniform(0.62, 0.95), reach=0.18, turn=18)
+    scene = scene * _light(rng) + rng.normal(0, rng.uniform(0, 6), scene.shape)
+    return np.clip(scene, 0, 255).astype(np.uint8)
+
+
+def _paint(
+    scene: Field, drawing: Callable[[Pen, Rng], None], rng: Rng, *, size: float, reach: float, turn: float
+) -> Field:
+    """The scene with a thing on it: half as large as the scene times `size`, `reach` (0..1) off centre, turned."""
+    side = SIDE * OVERSAMPLING
+    layer = Image.new("RGBA", (side, side))
+    stretch = np.diag(rng.uniform(0.92, 1.08, 2))
+    centre = side / 2 * (1 + rng.uniform(-reach, reach, 2))
+    matrix = np.column_stack([rotation(rng.uniform(-turn, turn)) @ stretch * size * side / 2, centre])
+    drawing(Pen(layer, matrix, rng, colour_jitter=14), rng)
+    pixels = np.asarray(layer.reduce(OVERSAMPLING), dtype=np.float64)
+    cover = pixels[..., 3:] / 255
+    return scene * (1 - cover) + pixels[..., :3] * cover * (1 + 0.1 * _cloud(rng, 0.8)[..., None])
+
+
+def _distractor(pen: Pen, rng: Rng) -> None:
+    """A plain disc, bar, ring or polygon in any colour."""
+    red, green, blue = rng.integers(0, 256, 3).tolist()
+    kind = rng.integers(4)
+    if kind == 0:
+        pen.disc(0, 0, 1, (red, green, blue))
+    elif kind == 1:
+        pen.rectangle(-1, -0.25, 1, 0.25, (red, green, blue))
+    elif kind == 2:
+        pen.band(arc(0, rng.uniform(120, 360), 0.8, 0.8), 0.3, (red, green, blue))
+    else:
+        pen.polygon(rng.uniform(-1, 1, (int(rng.integers(3, 6)), 2)), (red, green, blue))
+
+
+def _ground(rng: Rng) -> Field:
+    """(64, 64, 3): two random colours mixed by a random texture."""
+    one, other = rng.uniform(20, 235, (2, 3))
+    kinds = (_stripes, _checks, _dots, _waves)
+    mix = _cloud(rng, rng.uniform(0.6, 1.6)) if rng.random() < 0.5 else kinds[rng.integers(4)](rng)
+    mix = np.clip(0.5 + rng.uniform(0.15, 0.5) * mix, 0, 1)[..., None]
+    return one * mix + other * (1 - mix) + 12 * _cloud(rng, 0.5)[..., None]
+
+
+def _axes(rng: Rng) -> tuple[Field, Field]:
+    """Two (64, 64) fields: coordinates in units of a random period, turned at random."""
+    y, x = np.mgrid[:SIDE, :SIDE] + rng.uniform(0, SIDE, (2, 1, 1))
+    period, angle = rng.uniform(5, 20), rng.uniform(0, np.pi)
+    c, s = np.cos(angle) / period, np.sin(angle) / period
+    return c * x - s * y, s * x + c * y
+
+
+def _stripes(rng: Rng) -> Field:
+    return np.sin(2 * np.pi * _axes(rng)[0])
+
+
+def _checks(rng: Rng) -> Field:
+    u, v = _axes(rng)
+    return np.tanh(4 * np.sin(np.pi * u) * np.sin(np.pi * v))
+
+
+def _dots(rng: Rng) -> Field:
+    u, v = _axes(rng)
+    return np.tanh(3 * (np.cos(2 * np.pi * u) + np.cos(2 * np.pi * v) - 0.8))
+
+
+def _waves(rng: Rng) -> Field:
+    u, v = _axes(rng)
+    return np.sin(2 * np.pi * (u + 0.4 * np.sin(2 * np.pi * v / 2)))
+
+
+def _cloud(rng: Rng, power: float) -> Field:
+    """(64, 64): noise whose amplitude falls as 1/frequency**power, mean 0 and deviation 1."""
+    frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None]) * SIDE
+    frequency[0, 0] = np.inf
+    field = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(SIDE, SIDE))) / frequency**power, (SIDE, SIDE))
+    return field / field.std()
+
+
+def _light(rng: Rng) -> Field:
+    """(64, 64, 1): brightness that falls off in a random direction, and a tint."""
+    slope = rng.uniform(-0.25, 0.25, 2)
+    ramp = np.linspace(-1, 1, SIDE)
+    light = rng.uniform(0.8, 1.15) + slope[0] * ramp[:, None] + slope[1] * ramp[None]
+    return light[..., None] * rng.uniform(0.92, 1.08, 3)
