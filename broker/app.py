@@ -1,0 +1,91 @@
+"""The Celery application, configured so that a broker or a worker may die at any moment.
+
+Every value is explained in docs/decisions/ (the broker). The database is the truth and a message is a hint:
+nothing here is needed for correctness, all of it for recovering quickly and never stalling silently.
+"""
+
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+from core.settings import Settings
+
+CONTROL_QUEUE = "control"
+SHARD_QUEUE = "shards"
+QUEUES = (CONTROL_QUEUE, SHARD_QUEUE)
+"""In the order in which a worker empties them."""
+
+HARD_LIMIT_MARGIN_SECONDS = 60.0
+"""Between the soft limit, at which a task can still say why it failed, and the hard one, at which it is killed."""
+VISIBILITY_FACTOR = 3
+"""A message that is not acknowledged within this many hard limits is delivered again."""
+
+
+def make_celery(settings: Settings) -> Celery:
+    """A Celery application for `settings.broker_url`; connects to nothing yet."""
+    app = Celery("deepvis", broker=settings.broker_url, set_as_current=False)
+    app.conf.update(**_messages(), **_broker(settings), **_worker(settings))
+    return app
+
+
+def _messages() -> dict[str, Any]:
+    """What travels: JSON, without results, acknowledged when done, sent to declared queues only."""
+    return {
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "result_backend": None,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_queues": [Queue(name) for name in QUEUES],
+        "task_create_missing_queues": False,
+        "task_default_queue": CONTROL_QUEUE,
+        # A producer gives up after about two seconds: the database already has the wish, a worker will notice.
+        "task_publish_retry": True,
+        "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.1},
+    }
+
+
+def _broker(settings: Settings) -> dict[str, Any]:
+    """The connection: every wait has an end, and a worker tries again for ever."""
+    hard_limit = settings.task_seconds + HARD_LIMIT_MARGIN_SECONDS
+    return {
+        "broker_connection_timeout": 2.0,
+        "broker_connection_retry": True,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": {
+            "global_keyprefix": "deepvis:",
+            "queue_order_strategy": "priority",
+            "visibility_timeout": VISIBILITY_FACTOR * hard_limit,
+            # kombu looks for messages of dead workers every interval x throttle seconds (by default 100).
+            "unacked_restore_interval": 2,
+            "unacked_restore_throttle": 1,
+            "socket_connect_timeout": 2.0,
+            "socket_timeout": 2.0,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        },
+    }
+
+
+def _worker(settings: Settings) -> dict[str, Any]:
+    """One prefork child that holds one message; nothing that needs a second look at the broker."""
+    return {
+        "worker_pool": "prefork",
+        "worker_concurrency": 1,
+        "worker_prefetch_multiplier": 1,
+        "task_soft_time_limit": settings.task_seconds,
+        "task_time_limit": settings.task_seconds + HARD_LIMIT_MARGIN_SECONDS,
+        "worker_proc_alive_timeout": 60.0,
+        "worker_send_task_events": False,
+        "worker_enable_remote_control": False,
+        # The child keeps computing through a lost connection: its lease is in the database, not in the broker.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_redirect_stdouts": False,
+        "worker_log_format": "%(asctime)s %(levelname)s %(message)s",
+        "worker_task_log_format": "%(asctime)s %(levelname)s %(message)s",
+        "worker_log_color": False,
+    }
