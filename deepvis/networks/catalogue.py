@@ -1,0 +1,49 @@
+"""Which networks there are, by name."""
+
+from functools import lru_cache
+
+from core.errors import UnknownNetwork, nearest
+from core.specs import NetworkSource
+from deepvis.networks.factories import read_networks_file
+
+
+def catalogue(networks_file: str = "") -> tuple[NetworkSource, ...]:
+    """Every network that can be asked for by name: the demo, the operator's own, every torchvision classifier.
+
+    A torchvision classifier stands there as `alexnet` (its default weights), `alexnet@IMAGENET1K_V1` (each of its
+    weights by name) and `alexnet@random` (weights drawn with seed 0).
+
+    Raises:
+        BadSetting: the networks file is wrong.
+    """
+    own = [
+        NetworkSource(name=name, kind="factory", builder=entry.factory)
+        for name, entry in read_networks_file(networks_file).items()
+    ]
+    taken = {source.name for source in own}
+    shipped = (NetworkSource(name="demo", kind="bundled", builder="demo"), *_torchvision_sources())
+    return (*own, *(source for source in shipped if source.name not in taken))
+
+
+def find_source(name: str, networks_file: str = "") -> NetworkSource:
+    """The catalogue's network of that name.
+
+    Raises:
+        UnknownNetwork: there is none; the nearest names are in its text.
+        BadSetting: the networks file is wrong.
+    """
+    sources = {source.name: source for source in catalogue(networks_file)}
+    if name not in sources:
+        raise UnknownNetwork(f"There is no network named {name!r}.", nearest(name, sources))
+    return sources[name]
+
+
+@lru_cache(maxsize=1)
+def _torchvision_sources() -> tuple[NetworkSource, ...]:
+    from deepvis.networks.classifiers import classifier_names, weights_names
+
+    return tuple(
+        NetworkSource(name=f"{builder}@{weights}" if weights else builder, kind="torchvision", builder=builder, weights=weights)
+        for builder in classifier_names()
+        for weights in ("", *weights_names(builder), "random")
+    )
