@@ -51,6 +51,16 @@ class NotReady(DeepvisError):
     slug, title, status = "not-ready", "Not ready yet", 503
 
 
+class NotDescribed(NotReady):
+    """The layers of a network are needed, and no worker has found them yet; `network` is its name."""
+
+    slug, title = "not-described", "The network has not been looked at yet"
+
+    def __init__(self, network: str) -> None:
+        super().__init__(f"The network {network!r} has not been looked at by a worker yet.", "Try again in seconds.")
+        self.network = network
+
+
 class TooLarge(DeepvisError):
     """The request is over a limit."""
 

@@ -4,7 +4,18 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, MetaData, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -19,7 +30,9 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
@@ -82,7 +95,7 @@ class Network(Base):
     mean: Mapped[list[Any] | None]
     std: Mapped[list[Any] | None]
     labels: Mapped[list[Any] | None]
-    parameters: Mapped[int | None]
+    parameters: Mapped[int | None] = mapped_column(BigInteger)
 
     layers: Mapped[list["Layer"]] = relationship(back_populates="network", order_by="Layer.order")
 
@@ -128,6 +141,7 @@ class Atlas(Base):
     state: Mapped[str] = mapped_column(String(30), default=AtlasState.QUEUED, index=True)
     error: Mapped[str | None] = mapped_column(Text)
     weight: Mapped[float] = mapped_column(default=1.0)  # its share of the workers beside other atlases
+    served: Mapped[float] = mapped_column(default=0.0)  # cost_seconds handed out / weight: the lowest is served next
     idempotency_key: Mapped[str | None] = mapped_column(String(200), unique=True)
     plan_attempts: Mapped[int] = mapped_column(default=0)
     plan_expires_at: Mapped[datetime | None]  # planning may be taken over after this
@@ -144,8 +158,9 @@ class Shard(Base):
 
     __tablename__ = "shards"
     __table_args__ = (
-        Index(None, "atlas_id", "state"),
+        Index(None, "atlas_id", "state", "id"),
         Index(None, "state", "lease_expires_at"),
+        Index(None, "state", "enqueued_at"),
         Index(None, "layer_id", "recipe_hash"),
     )
 

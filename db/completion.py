@@ -1,0 +1,54 @@
+"""When an atlas runs and when it is over: the lock, the start and the end that every command on it shares.
+
+An atlas is locked before its shards, everywhere: then two commands never wait for each other in a circle.
+"""
+
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session
+
+from core.errors import NotFound
+from db import clock
+from db.models import Atlas, AtlasState, Shard, ShardState
+
+
+def lock_atlas(session: Session, atlas_id: str) -> Atlas:
+    """The atlas as it is now, its row locked until the transaction ends.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    statement = select(Atlas).where(Atlas.id == atlas_id).with_for_update(key_share=True)
+    atlas = session.scalar(statement.execution_options(populate_existing=True))
+    if atlas is None:
+        raise NotFound(f"There is no atlas {atlas_id!r}.", "See the list of atlases.")
+    return atlas
+
+
+def start(session: Session, atlas: Atlas) -> None:
+    """Let the atlas, locked, run: it joins the others at the place of the one that was served least.
+
+    Without that a newcomer would be given every worker until it had caught up with those who were there before.
+    """
+    waiting = exists().where(Shard.atlas_id == Atlas.id, Shard.state == ShardState.PENDING)
+    others = select(func.min(Atlas.served)).where(Atlas.state == AtlasState.RUNNING, Atlas.id != atlas.id, waiting)
+    atlas.served = max(atlas.served, session.scalar(others) or 0.0)
+    atlas.state, atlas.error, atlas.finished_at = AtlasState.RUNNING, None, None
+
+
+def finish_if_done(session: Session, atlas_id: str) -> AtlasState:
+    """End the atlas if none of its shards is left to do; its state.
+
+    The lock makes whoever commits the last shard see all the others.
+    """
+    atlas = lock_atlas(session, atlas_id)
+    if atlas.state == AtlasState.RUNNING and not _has(session, atlas_id, ShardState.PENDING, ShardState.RUNNING):
+        failed = _has(session, atlas_id, ShardState.FAILED)
+        atlas.state = AtlasState.COMPLETE_WITH_FAILURES if failed else AtlasState.COMPLETE
+        atlas.finished_at = clock.now(session)
+    return AtlasState(atlas.state)
+
+
+def _has(session: Session, atlas_id: str, *states: ShardState) -> bool:
+    session.flush()
+    found = select(exists().where(Shard.atlas_id == atlas_id, Shard.state.in_(states)))
+    return bool(session.scalar(found))

@@ -1,0 +1,265 @@
+"""Leases: who computes a shard, and the one transaction that makes its pictures true.
+
+The rules, all held here:
+- A shard is leased by one UPDATE that finds it waiting (or its lease run out) and its atlas running. Every lease has
+  a new token; whoever holds an old one can change nothing.
+- Leases are judged by the database's clock. `renew` keeps them; one that is not renewed runs out.
+- Pictures and "done" are written together, after the token was checked with the row locked.
+- An attempt counts when it begins. What kills its worker is tried `max_attempts` times and then failed.
+- Locks are taken in the order atlas (ascending id), then shards; `lease_shard` and `renew` lock shards only.
+"""
+
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+from sqlalchemy.orm import Session, joinedload
+
+from core.errors import LostLease
+from core.specs import LayerInfo, NetworkSource, Recipe
+from db import clock
+from db.bulk import insert_missing
+from db.completion import finish_if_done, lock_atlas
+from db.models import Atlas, AtlasState, Layer, Picture, Shard, ShardState, Worker
+
+RAN_OUT = "the worker stopped answering"
+MAX_ERROR_CHARACTERS = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """The right to compute one shard until it runs out, and all that is needed to do it."""
+
+    shard_id: int
+    atlas_id: str
+    token: str  # 32 hex digits, new with every lease
+    worker_id: str
+    attempt: int  # 1 for the first
+    network: NetworkSource
+    network_weights_hash: str
+    layer: LayerInfo
+    layer_id: int
+    recipe: Recipe
+    recipe_hash: str
+    addresses: tuple[tuple[int, int], ...]  # (unit, seed) of the pictures that are still missing; may be empty
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureRow:
+    """One result, as `db.models.Picture` keeps it; blob, sheet and sheet_index are None where there is no picture."""
+
+    unit: int
+    seed: int
+    state: str  # PictureState
+    blob: str | None
+    sheet: str | None
+    sheet_index: int | None
+    width: int
+    height: int
+    activation: float | None
+    best_step: int | None
+    strongest_step: int | None
+    seconds: float
+    device: str
+    precision: str
+    library_version: str
+
+
+def lease_shard(
+    session: Session, shard_id: int, worker_id: str, lease_seconds: float, *, max_attempts: int = 3
+) -> Lease | None:
+    """Lease the shard; None if there is nothing to do for this worker: done, leased, given up, or never there."""
+    moment, token = clock.now(session), secrets.token_hex(16)
+    ran_out = and_(_ran_out(moment), Shard.attempts < max_attempts)
+    taken = (
+        update(Shard)
+        .where(Shard.id == shard_id, or_(Shard.state == ShardState.PENDING, ran_out), _atlas_runs())
+        .values(
+            state=ShardState.RUNNING,
+            attempts=Shard.attempts + 1,
+            fraction=0.0,
+            lease_token=token,
+            lease_worker=worker_id,
+            lease_expires_at=clock.after(moment, lease_seconds),
+            started_at=moment,
+        )
+        .returning(Shard.id)
+        .execution_options(synchronize_session=False)
+    )
+    if session.scalar(taken) is None:
+        return None
+    return _lease(session, shard_id, token, worker_id)
+
+
+def renew(
+    session: Session, worker_id: str, tokens: Collection[str], fractions: Mapping[str, float], lease_seconds: float
+) -> set[str]:
+    """Extend the worker's leases and note how far each is (0..1); the tokens that are still worth working for.
+
+    A token that is not returned was lost, or its atlas was cancelled: stop, and `release` it.
+    """
+    until = clock.after(clock.now(session), lease_seconds)
+    held: set[str] = set()
+    for token in sorted(tokens):
+        mine = (Shard.state == ShardState.RUNNING, Shard.lease_token == token, Shard.lease_worker == worker_id)
+        fraction = {"fraction": min(max(fractions[token], 0.0), 1.0)} if token in fractions else {}
+        renewed = update(Shard).where(*mine, _atlas_runs()).values(lease_expires_at=until, **fraction)
+        if session.scalar(renewed.returning(Shard.id).execution_options(synchronize_session=False)) is not None:
+            held.add(token)
+    return held
+
+
+def commit_shard(session: Session, lease: Lease, pictures: Sequence[PictureRow]) -> AtlasState:
+    """Write the lease's pictures and mark its shard as done, both or neither; the state of its atlas then.
+
+    Pictures that somebody else stored in the meantime stay as they are. A shard that was finished while its atlas
+    was being cancelled counts: what is done is kept.
+
+    Raises:
+        LostLease: the shard is leased to somebody else, or given up.
+        ValueError: a picture of the lease's addresses is not among `pictures`.
+    """
+    missing = set(lease.addresses) - {(p.unit, p.seed) for p in pictures}
+    if missing:
+        raise ValueError(f"expected {len(lease.addresses)} pictures, {len(missing)} are missing: {sorted(missing)[:3]}")
+    shard = _lock(session, lease)
+    if shard is None:
+        raise LostLease(f"The lease of shard {lease.shard_id} was lost.", "Its pictures must not be committed.")
+    moment, seconds = clock.now(session), sum(p.seconds for p in pictures)
+    insert_missing(session, Picture, _picture_rows(lease, pictures, moment))
+    _end(shard, ShardState.DONE)
+    shard.fraction, shard.error, shard.finished_at, shard.seconds = 1.0, None, moment, seconds
+    session.execute(
+        update(Worker)
+        .where(Worker.id == lease.worker_id)
+        .values(images_done=Worker.images_done + len(pictures), busy_seconds=Worker.busy_seconds + seconds)
+    )
+    return finish_if_done(session, lease.atlas_id)
+
+
+def release(session: Session, lease: Lease) -> bool:
+    """Give the shard back unfinished; the attempt does not count. False if the lease was lost anyway."""
+    shard = _lock(session, lease)
+    if shard is None:
+        return False
+    shard.attempts -= 1
+    _end(shard, _waiting(session, lease.atlas_id))
+    return True
+
+
+def fail_attempt(session: Session, lease: Lease, error: str, max_attempts: int) -> ShardState | None:
+    """Note that the attempt failed: the shard waits for the next one, or is failed after `max_attempts`.
+
+    Returns the shard's state, or None if the lease was lost (whoever holds it now decides).
+    """
+    shard = _lock(session, lease)
+    if shard is None:
+        return None
+    _give_up(session, shard, error, max_attempts, clock.now(session))
+    finish_if_done(session, lease.atlas_id)
+    return ShardState(shard.state)
+
+
+def reap_expired(session: Session, max_attempts: int) -> list[int]:
+    """End the leases that ran out, each a failed attempt; ids of the shards that wait again (the others are failed)."""
+    moment = clock.now(session)
+    expired = select(Shard.id, Shard.atlas_id).where(_ran_out(moment)).order_by(Shard.atlas_id, Shard.id)
+    found = session.execute(expired).tuples().all()
+    waiting: list[int] = []
+    for atlas_id in dict.fromkeys(atlas_id for _, atlas_id in found):
+        lock_atlas(session, atlas_id)
+        ids = [shard_id for shard_id, owner in found if owner == atlas_id]
+        waiting += _reap(session, ids, max_attempts, moment)
+        finish_if_done(session, atlas_id)
+    return waiting
+
+
+def _reap(session: Session, ids: Sequence[int], max_attempts: int, moment: datetime) -> list[int]:
+    still = select(Shard).where(Shard.id.in_(ids), _ran_out(moment)).order_by(Shard.id).with_for_update()
+    shards = session.scalars(still.execution_options(populate_existing=True)).all()
+    for shard in shards:
+        _give_up(session, shard, RAN_OUT, max_attempts, moment)
+    return [shard.id for shard in shards if shard.state == ShardState.PENDING]
+
+
+def _give_up(session: Session, shard: Shard, error: str, max_attempts: int, moment: datetime) -> None:
+    shard.error = error[:MAX_ERROR_CHARACTERS]
+    if shard.attempts < max_attempts:
+        _end(shard, _waiting(session, shard.atlas_id))
+    else:
+        _end(shard, ShardState.FAILED)
+        shard.finished_at = moment
+
+
+def _end(shard: Shard, state: ShardState) -> None:
+    shard.state, shard.fraction, shard.enqueued_at = state, 0.0, None
+    shard.lease_token = shard.lease_expires_at = None
+
+
+def _waiting(session: Session, atlas_id: str) -> ShardState:
+    """What a shard becomes that is not finished and not failed: the atlas may have been cancelled since."""
+    cancelled = session.get_one(Atlas, atlas_id).state == AtlasState.CANCELLED
+    return ShardState.CANCELLED if cancelled else ShardState.PENDING
+
+
+def _lock(session: Session, lease: Lease) -> Shard | None:
+    """The shard, its atlas's row and its own locked, if the lease still holds."""
+    lock_atlas(session, lease.atlas_id)
+    mine = (Shard.id == lease.shard_id, Shard.lease_token == lease.token, Shard.state == ShardState.RUNNING)
+    statement = select(Shard).where(*mine).with_for_update()
+    return session.scalar(statement.execution_options(populate_existing=True))
+
+
+def _ran_out(moment: datetime) -> ColumnElement[bool]:
+    return and_(Shard.state == ShardState.RUNNING, Shard.lease_expires_at < moment)
+
+
+def _atlas_runs() -> ColumnElement[bool]:
+    return exists().where(Atlas.id == Shard.atlas_id, Atlas.state == AtlasState.RUNNING)
+
+
+def _lease(session: Session, shard_id: int, token: str, worker_id: str) -> Lease:
+    whole = joinedload(Shard.layer).joinedload(Layer.network), joinedload(Shard.recipe)
+    statement = select(Shard).where(Shard.id == shard_id).options(*whole)
+    shard = session.scalars(statement.execution_options(populate_existing=True)).one()
+    network = shard.layer.network
+    return Lease(
+        shard_id=shard.id,
+        atlas_id=shard.atlas_id,
+        token=token,
+        worker_id=worker_id,
+        attempt=shard.attempts,
+        network=NetworkSource.model_validate(network.source),
+        network_weights_hash=network.weights_hash or "",
+        layer=LayerInfo.model_validate(shard.layer.info),
+        layer_id=shard.layer_id,
+        recipe=Recipe.model_validate(shard.recipe.spec),
+        recipe_hash=shard.recipe_hash,
+        addresses=_missing(session, shard),
+    )
+
+
+def _missing(session: Session, shard: Shard) -> tuple[tuple[int, int], ...]:
+    stored = select(Picture.unit, Picture.seed).where(
+        Picture.layer_id == shard.layer_id,
+        Picture.recipe_hash == shard.recipe_hash,
+        Picture.seed < shard.seeds,
+        Picture.unit.between(shard.units[0], shard.units[-1]),
+    )
+    present = set(session.execute(stored).tuples())
+    wanted = ((unit, seed) for unit in shard.units for seed in range(shard.seeds))
+    return tuple(address for address in wanted if address not in present)
+
+
+def _picture_rows(lease: Lease, pictures: Sequence[PictureRow], moment: datetime) -> list[dict[str, Any]]:
+    """Rows in the order of their unique key, so that two atlases that store the same ones do not deadlock."""
+    shared = {
+        "layer_id": lease.layer_id,
+        "recipe_hash": lease.recipe_hash,
+        "shard_id": lease.shard_id,
+        "created_at": moment,
+    }
+    return [{**asdict(p), **shared} for p in sorted(pictures, key=lambda p: (p.seed, p.unit))]

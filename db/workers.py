@@ -1,0 +1,48 @@
+"""Commands on workers: they report that they live, and that they stop."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from db import clock
+from db.bulk import dialect_insert
+from db.models import Worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerBeat:
+    """What a worker says about itself with every heartbeat."""
+
+    id: str  # host:pid:random
+    host: str
+    pid: int
+    device: str
+    queues: str
+    versions: Mapping[str, str]
+    activity: str = "idle"  # what it is doing, for people
+
+
+def beat(session: Session, worker: WorkerBeat) -> None:
+    """Note that the worker lives and what it does; the first beat makes it known."""
+    moment = clock.now(session)
+    said = {**asdict(worker), "versions": dict(worker.versions), "heartbeat_at": moment, "stopped_at": None}
+    new = dialect_insert(session, Worker).values(**said, started_at=moment)
+    kept = {"id"}
+    changed = {name: value for name, value in said.items() if name not in kept}
+    session.connection().execute(new.on_conflict_do_update(index_elements=["id"], set_=changed))
+
+
+def stop(session: Session, worker_id: str) -> None:
+    """Note that the worker has ended in order."""
+    session.execute(
+        update(Worker).where(Worker.id == worker_id).values(stopped_at=clock.now(session), activity="stopped")
+    )
+
+
+def live(session: Session, within_seconds: float) -> int:
+    """How many workers have reported within the last `within_seconds` and have not stopped."""
+    since = clock.after(clock.now(session), -within_seconds)
+    statement = select(func.count()).select_from(Worker).where(Worker.stopped_at.is_(None))
+    return session.scalar(statement.where(Worker.heartbeat_at >= since)) or 0
