@@ -1,0 +1,60 @@
+# `make help` lists what one can do. Everything is installed into .venv, at the versions in requirements.lock.
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+demo up bench: export DEEPVIS_HOME ?= $(CURDIR)/data
+
+# A stamp stands for an environment that is complete; it is made anew when what it depends on changes.
+RUN := $(VENV)/.complete
+DEV := $(VENV)/.complete-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test parts lint format docs lock bench clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(RUN) ## Make the environment in .venv with the pinned dependencies.
+
+demo: $(RUN) ## Make the demo network's atlas and show its gallery (ARGS=--once: end when it is done).
+	@exec $(BIN)/deepvis demo $(ARGS)
+
+up: $(RUN) ## Run everything on this machine until Ctrl-C.
+	@exec $(BIN)/deepvis up $(ARGS)
+
+test: $(DEV) parts ## Run the whole test suite; missing programs are installed where possible.
+	$(BIN)/pytest -q --durations=15 $(ARGS)
+
+parts:
+	@sh scripts/test_parts.sh
+
+lint: $(DEV) ## Check style, types and the direction of imports.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEV) ## Format the code and mend what can be mended by itself.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(DEV) ## Write docs/cli.md and docs/settings.md anew.
+	$(BIN)/python -m scripts.write_docs
+
+lock: $(DEV) ## Write requirements.lock anew from what is installed.
+	$(BIN)/python -m scripts.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
+
+bench: $(RUN) ## Measure this machine (ARGS are passed on).
+	$(BIN)/python -m bench $(ARGS)
+
+clean: ## Remove the environment and every cache; your atlases in data/ stay.
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUN): pyproject.toml requirements.lock
+	@sh scripts/make_env.sh $(VENV)
+	@touch $@
+
+$(DEV): $(RUN)
+	@sh scripts/make_env.sh $(VENV) dev
+	@touch $@

@@ -1,0 +1,40 @@
+"""The API's answers that the commands use: the fields they read, everything else ignored."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+AtlasState = Literal["queued", "planning", "running", "complete", "complete_with_failures", "cancelled", "failed"]
+FINISHED = frozenset({"complete", "complete_with_failures", "cancelled", "failed"})
+
+
+class Progress(BaseModel):
+    """How far an atlas is. Numbers of pictures; the rate is in pictures a second."""
+
+    images: int = 0
+    images_done: float = 0
+    rate: float | None = None
+    seconds_left: float | None = None
+
+
+class Failure(BaseModel):
+    """A shard that was given up, and why."""
+
+    layer: str
+    units: list[int] = []
+    error: str = ""
+
+
+class AtlasAnswer(BaseModel):
+    """One atlas."""
+
+    id: str
+    network: str
+    state: AtlasState
+    error: str = ""
+    progress: Progress = Progress()
+    failures: list[Failure] = []
+
+    @property
+    def finished(self) -> bool:
+        return self.state in FINISHED

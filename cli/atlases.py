@@ -1,0 +1,97 @@
+"""Commands on atlases, over the REST API: make, look, cancel, try again."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.parse import NameList, UnitList
+
+if TYPE_CHECKING:
+    from cli.client import Client
+
+MOST_SEEDS = 9
+MOST_STEPS = 10_000
+INTERRUPTED_STATUS = 130
+
+
+@click.command()
+@click.argument("network")
+@click.option("--layers", type=NameList(), help="Layers by name; all convolutional and linear ones if not given.")
+@click.option("--units", type=UnitList(), help="Units of each layer, like 0-9,12; all if not given.")
+@click.option("--recipes", type=NameList(), help="Styles by name; Fourier and the paper's four if not given.")
+@click.option("--seeds", type=click.IntRange(1, MOST_SEEDS), help="Pictures of each unit a style.")
+@click.option("--steps", type=click.IntRange(1, MOST_STEPS), help="Steps of the ascent, instead of the recipe's own.")
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Weights for NETWORK from a .safetensors or .pth file (needs this service's database and pictures).",
+)
+@click.option("--wait", is_flag=True, help="Show progress until it is done; the exit status says whether all went well.")
+@click.pass_context
+def atlas(ctx: click.Context, network: str, weights: Path | None, wait: bool, **wishes: Any) -> None:
+    """Make an atlas of NETWORK: pictures of what its units look for.
+
+    What exists already (same weights, layer, unit, recipe and seed) is reused. The service must be running
+    (`deepvis up`).
+    """
+    from cli.client import Client
+    from cli.running import connected_settings
+
+    settings = connected_settings()
+    with Client(settings) as client:
+        if weights is not None:
+            from cli.checkpoints import register_weights
+
+            network = register_weights(settings, network, weights)
+        body = {"network": network, **{name: wish for name, wish in wishes.items() if wish is not None}}
+        made = client.submit(body)
+        click.echo(f"Atlas     {made.id} of {network}")
+        if wait:
+            _follow(ctx, client, made.id)
+        else:
+            click.echo(f"Gallery   {client.url}/atlases/{made.id}")
+
+
+def _follow(ctx: click.Context, client: "Client", atlas_id: str) -> None:
+    from cli.progress import follow, show_result
+
+    try:
+        ended = follow(client, atlas_id, time.sleep)
+    except KeyboardInterrupt:
+        click.echo(f"The atlas goes on without us. To stop it: deepvis cancel {atlas_id}", err=True)
+        ctx.exit(INTERRUPTED_STATUS)
+    show_result(client, ended)
+    ctx.exit(0 if ended.state == "complete" else 1)
+
+
+@click.command()
+@click.argument("atlas_id")
+def cancel(atlas_id: str) -> None:
+    """Cancel the atlas ATLAS_ID; what is done is kept."""
+    _change(atlas_id, "cancel")
+
+
+@click.command()
+@click.argument("atlas_id")
+@click.option("--wait", is_flag=True, help="Show progress until it is done.")
+@click.pass_context
+def retry(ctx: click.Context, atlas_id: str, wait: bool) -> None:
+    """Try again what failed in, or was cancelled with, the atlas ATLAS_ID."""
+    from cli.client import Client
+    from cli.running import connected_settings
+
+    _change(atlas_id, "retry")
+    if wait:
+        with Client(connected_settings()) as client:
+            _follow(ctx, client, atlas_id)
+
+
+def _change(atlas_id: str, verb: str) -> None:
+    from cli.client import Client
+    from cli.running import connected_settings
+
+    with Client(connected_settings()) as client:
+        client.post(f"/atlases/{atlas_id}/{verb}")
+        click.echo(f"{atlas_id}: {client.atlas(atlas_id).state.replace('_', ' ')}")

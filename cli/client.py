@@ -1,0 +1,101 @@
+"""A client of our own REST API."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import urlsplit
+
+import httpx
+
+from cli.answers import AtlasAnswer
+from core.errors import DeepvisError, NotReady
+from core.settings import Settings
+
+TIMEOUT_SECONDS = 30.0
+DESCRIBE_SECONDS = 300.0
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+class ApiProblem(DeepvisError):
+    """The API answered with a problem document (RFC 9457)."""
+
+    slug, title = "api-problem", "The service refused the request"
+
+    def __init__(self, detail: str, remedy: str, kind: str) -> None:
+        super().__init__(detail, remedy)
+        self.kind = kind
+        """The slug of the problem, as `core.errors` has it."""
+
+
+class Client:
+    """JSON over HTTP to one deepvis service; problem documents become errors."""
+
+    def __init__(self, settings: Settings) -> None:
+        token = settings.token.get_secret_value() or next(iter(sorted(settings.accepted_tokens)), "")
+        self.url = settings.resolved_url
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            timeout=TIMEOUT_SECONDS,
+            trust_env=urlsplit(self.url).hostname not in _LOOPBACK,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._http.close()
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """The JSON document at `path` below /api/v1."""
+        return cast(dict[str, Any], self.request("GET", f"/api/v1{path}", params=query).json())
+
+    def post(self, path: str, body: object | None = None) -> dict[str, Any]:
+        """The JSON answer to posting `body` to `path` below /api/v1."""
+        return cast(dict[str, Any], self.request("POST", f"/api/v1{path}", json=body).json())
+
+    def atlas(self, atlas_id: str) -> AtlasAnswer:
+        """The atlas `atlas_id` as it is now."""
+        return AtlasAnswer.model_validate(self.get(f"/atlases/{atlas_id}"))
+
+    def submit(self, wish: dict[str, Any], wait: Callable[[float], None] = time.sleep) -> AtlasAnswer:
+        """Ask for an atlas; where a worker must look at the network first, `wait(seconds)` between tries.
+
+        Raises:
+            ApiProblem: the wish cannot be fulfilled, or no worker looked at the network within `DESCRIBE_SECONDS`.
+        """
+        until = time.monotonic() + DESCRIBE_SECONDS
+        while True:
+            try:
+                return AtlasAnswer.model_validate(self.post("/atlases", wish))
+            except ApiProblem as problem:
+                if problem.kind != "not-described" or time.monotonic() > until:
+                    raise
+            wait(1.0)
+
+    def request(self, method: str, path: str, **parts: Any) -> httpx.Response:
+        """The successful answer of the service.
+
+        Raises:
+            NotReady: nobody answers.
+            ApiProblem: the service says no, and why.
+        """
+        try:
+            response = self._http.request(method, path, **parts)
+        except httpx.TransportError as error:
+            remedy = "Start one with `deepvis up`, or say where it is with DEEPVIS_URL."
+            raise NotReady(f"No deepvis service answers at {self.url} ({error}).", remedy) from error
+        if response.is_success:
+            return response
+        raise _problem(response)
+
+
+def _problem(response: httpx.Response) -> ApiProblem:
+    is_json = "json" in response.headers.get("content-type", "")
+    document = response.json() if is_json else {}
+    detail = document.get("detail") or document.get("title") or f"The service answered {response.status_code}."
+    remedy = document.get("remedy") or ""
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        remedy = remedy or "Set DEEPVIS_TOKEN to one of the service's tokens."
+    return ApiProblem(str(detail), str(remedy), str(document.get("type", "")).rpartition("/")[2])

@@ -1,0 +1,74 @@
+"""The long-running parts, each alone: `deepvis worker` and `deepvis api`."""
+
+from typing import Any
+
+import click
+
+from core.settings import Settings
+
+
+@click.command()
+def worker() -> None:
+    """Run one worker: it plans atlases and computes shards on the GPU if there is one, else on the CPU.
+
+    Start one for each device, on any machine that reaches the broker, the database and the picture store. SIGTERM lets
+    it finish its shard or give it back.
+    """
+    from cli.running import connected_settings
+    from workers.main import run
+
+    run(connected_settings())
+
+
+@click.command()
+@click.option("--host", help="Address to listen on; beyond loopback DEEPVIS_TOKENS is required.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
+def api(host: str | None, port: int | None) -> None:
+    """Run the web server: the REST API, its documentation and the gallery."""
+    from api.security import check_listen
+    from cli.running import connected_settings
+
+    settings = connected_settings(**given(host=host, port=port))
+    check_listen(settings)
+    serve(settings)
+
+
+def given(**options: object) -> dict[str, object]:
+    """The options that the user gave."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def gunicorn_options(settings: Settings) -> dict[str, Any]:
+    """One process with threads: the work is database reads, file reads and waiting."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return {
+        "bind": [f"{host}:{settings.port}"],
+        "workers": 1,
+        "worker_class": "gthread",
+        "threads": settings.web_threads,
+        "worker_tmp_dir": None,
+        "timeout": 60,
+        "graceful_timeout": 3,
+        "keepalive": 15,
+        "loglevel": settings.log_level.lower(),
+        "control_socket_disable": True,
+        "limit_request_line": 8190,
+    }
+
+
+def serve(settings: Settings) -> None:
+    """Serve the API and the gallery with gunicorn, in this process, until a signal comes."""
+    from gunicorn.app.base import BaseApplication
+
+    from api.app import create_app
+
+    class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+        def load_config(self) -> None:
+            for name, value in gunicorn_options(settings).items():
+                if name in self.cfg.settings:
+                    self.cfg.set(name, value)
+
+        def load(self) -> Any:
+            return create_app(settings)
+
+    Server().run()

@@ -1,0 +1,118 @@
+"""Everything on this machine: Redis, database, one worker and the web server, started in order and stopped together."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import click
+
+from cli import embedded_redis, running
+from cli.ports import usual_or_free
+from cli.supervisor import Supervisor
+from core.errors import NotReady
+from core.settings import Settings, load_settings
+
+WEB_START_SECONDS = 60.0
+WORKER_GRACE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running service: its settings as the children see them, and who watches them."""
+
+    settings: Settings
+    supervisor: Supervisor
+
+
+@contextlib.contextmanager
+def running_stack(settings: Settings, *, verbose: bool = False) -> Iterator[Stack]:
+    """Start everything; stop everything on the way out.
+
+    Raises:
+        Conflict: another `deepvis up` runs on the same home folder.
+        PartEnded, NotReady: a part does not come up.
+        StopRequested: a signal came meanwhile.
+    """
+    from api.security import check_listen
+
+    check_listen(settings)
+    with running.claim(settings.home_path) as note:
+        _migrate(settings)
+        with Supervisor(settings.home_path / "logs", verbose=verbose) as supervisor:
+            settings = _with_redis(settings, supervisor)
+            settings = _with_port(settings)
+            env = _environment(settings)
+            supervisor.start("web", _deepvis("api"), env)
+            supervisor.start("worker", _deepvis("worker"), env, WORKER_GRACE_SECONDS)
+            _wait_for_web(settings, supervisor)
+            broker_url = settings.broker_url
+            running.write_note(note, running.Running(pid=os.getpid(), url=settings.resolved_url, broker_url=broker_url))
+            yield Stack(settings, supervisor)
+
+
+def _migrate(settings: Settings) -> None:
+    from db.migrate import upgrade
+
+    upgrade(settings.resolved_database_url)
+    say("Database", settings.safe_database_url)
+
+
+def _with_redis(settings: Settings, supervisor: Supervisor) -> Settings:
+    if "broker_url" in settings.model_fields_set:
+        say("Redis", "the one at DEEPVIS_BROKER_URL")
+        return settings
+    server = embedded_redis.find_server()
+    configuration, url = embedded_redis.write_configuration(settings.home_path / "redis")
+    supervisor.start("redis", [str(server), str(configuration)], dict(os.environ))
+    embedded_redis.wait_until_ready(url, supervisor.wait)
+    say("Redis", f"{embedded_redis.server_version(server)} of its own ({server})")
+    return changed(settings, broker_url=url)
+
+
+def _with_port(settings: Settings) -> Settings:
+    port = usual_or_free(settings.host, settings.port)
+    if port != settings.port and settings.port:
+        say("Port", f"{settings.port} is taken, using {port}")
+    return changed(settings, port=port, url=f"http://{_reachable(settings.host)}:{port}")
+
+
+def _reachable(host: str) -> str:
+    """The name under which this machine reaches a server that listens on `host`."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104  # read, not bound to
+    return everywhere.get(host, f"[{host}]" if ":" in host else host)
+
+
+def changed(settings: Settings, **updates: object) -> Settings:
+    """`settings` with `updates`; the settings that were given explicitly stay so."""
+    kept = {name: getattr(settings, name) for name in settings.model_fields_set}
+    return load_settings(**{**kept, **updates})
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The environment of the children: ours, with the settings we decided on."""
+    decided = {"home": str(settings.home_path), "broker_url": settings.broker_url}
+    decided |= {"host": settings.host, "port": str(settings.port), "url": settings.resolved_url}
+    named = {f"DEEPVIS_{name.upper()}": value for name, value in decided.items()}
+    return {**os.environ, **named, "PYTHONUNBUFFERED": "1"}
+
+
+def _deepvis(command: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "cli", command]
+
+
+def _wait_for_web(settings: Settings, supervisor: Supervisor) -> None:
+    import httpx
+
+    for _ in range(int(WEB_START_SECONDS / 0.2)):
+        supervisor.wait(0.2)
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{settings.resolved_url}/healthz", timeout=5, trust_env=False).is_success:
+                return
+    raise NotReady(f"The web server did not answer within {WEB_START_SECONDS:.0f} seconds.", "Look into its log.")
+
+
+def say(what: str, text: str) -> None:
+    """One line about a part of the service."""
+    click.echo(f"{what:<9} {text}")
