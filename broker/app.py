@@ -7,7 +7,7 @@ nothing here is needed for correctness, all of it for recovering quickly and nev
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 
 from core.settings import Settings
 
@@ -39,7 +39,7 @@ def _messages() -> dict[str, Any]:
         "result_backend": None,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
-        "task_queues": [Queue(name) for name in QUEUES],
+        "task_queues": [Queue(name) for name in QUEUES],  # type: ignore[no-untyped-call]  # kombu has no types
         "task_create_missing_queues": False,
         "task_default_queue": CONTROL_QUEUE,
         # A producer gives up after about two seconds: the database already has the wish, a worker will notice.

@@ -1,0 +1,149 @@
+"""From pictures to the truth, behind the device's back: encode, store, then one commit for the whole shard.
+
+While the next shard computes, the last one's pictures are encoded and stored by a few threads, and one more commits.
+At most one finished shard waits: `finish` holds the computing up when committing is slower than it.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Semaphore
+
+from core.errors import LostLease
+from core.specs import SHEET_TILES
+from db.leases import Lease, PictureRow
+from deepvis.engine import PreferredPicture
+from deepvis.pictures import encode_png, sheet
+from store import PictureStore
+from workers.held import HeldLease, HeldLeases
+from workers.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+MOST_ENCODERS = 4
+
+Tile = tuple[str, int]
+"""Key of a sprite sheet in the store, and a place on it."""
+
+
+class Parcel:
+    """A shard's pictures on their way; how they were made is the same for all of them."""
+
+    def __init__(self, held: HeldLease, *, device: str, precision: str, library_version: str) -> None:
+        self.held = held
+        self.made_by = {"device": device, "precision": precision, "library_version": library_version}
+        self.pictures: list[PreferredPicture] = []
+        self.blobs: list[Future[str] | None] = []  # of each picture, its key in the store; None where there is none
+        self.started = time.monotonic()
+
+    @property
+    def lease(self) -> Lease:
+        return self.held.lease
+
+
+class Committer:
+    """Encodes, stores and commits parcels in the background.
+
+    Args:
+        on_end: called after every parcel, committed or not.
+    """
+
+    def __init__(self, ledger: Ledger, store: PictureStore, held: HeldLeases, on_end: Callable[[], None]) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._held = held
+        self._on_end = on_end
+        self._encoders = ThreadPoolExecutor(min(MOST_ENCODERS, os.cpu_count() or 1), "encode")
+        self._commits = ThreadPoolExecutor(1, "commit")
+        self._room = Semaphore(1)
+
+    def add(self, parcel: Parcel, picture: PreferredPicture) -> None:
+        """Begin to encode and store a picture."""
+        pixels = picture.pixels
+        storing = None if pixels is None else self._encoders.submit(lambda: self._store.put(encode_png(pixels)))
+        parcel.pictures.append(picture)
+        parcel.blobs.append(storing)
+
+    def finish(self, parcel: Parcel) -> None:
+        """Commit a complete parcel in the background; waits while the parcel before it is not committed."""
+        self._room.acquire()
+        self._commits.submit(self._settle, parcel)
+
+    def close(self) -> None:
+        """Wait until everything that is finished is committed."""
+        self._commits.shutdown(wait=True)
+        self._encoders.shutdown(wait=True, cancel_futures=True)
+
+    def _settle(self, parcel: Parcel) -> None:
+        try:
+            self._ledger.commit(parcel.lease, self._rows(parcel))
+            log.info("%s committed after %.1f s", describe_work(parcel.lease), time.monotonic() - parcel.started)
+        except LostLease as lost:
+            log.info("%s", lost)
+        except Exception as error:
+            log.exception("shard %s: its pictures cannot be committed", parcel.lease.shard_id)
+            self._fail(parcel.lease, f"Its pictures could not be stored: {error!r}")
+        finally:
+            self._held.remove(parcel.lease)
+            self._room.release()
+            self._on_end()
+
+    def _fail(self, lease: Lease, reason: str) -> None:
+        try:
+            self._ledger.fail_attempt(lease, reason)
+        except Exception as error:
+            log.error("shard %s: its lease will run out, as that cannot be noted: %s", lease.shard_id, error)
+
+    def _rows(self, parcel: Parcel) -> list[PictureRow]:
+        tiles = self._store_sheets(parcel.pictures)
+        blobs = [future.result() if future else None for future in parcel.blobs]
+        return [
+            _row(picture, blob, tiles.get(i), parcel.made_by)
+            for i, (picture, blob) in enumerate(zip(parcel.pictures, blobs, strict=True))
+        ]
+
+    def _store_sheets(self, pictures: Sequence[PreferredPicture]) -> dict[int, Tile]:
+        """Store sprite sheets of the pictures; where each picture (by index) is, if it has any pixels."""
+        tiles: dict[int, Tile] = {}
+        for group in sheet_groups(pictures):
+            key = self._store.put(sheet([pictures[i].pixels for i in group]))
+            tiles.update((i, (key, place)) for place, i in enumerate(group))
+        return tiles
+
+
+def sheet_groups(pictures: Sequence[PreferredPicture]) -> Iterator[list[int]]:
+    """Indices of the pictures on each sprite sheet: of one seed, by unit, at most SHEET_TILES; none without pixels."""
+    for seed in sorted({picture.seed for picture in pictures}):
+        shown = [i for i, picture in enumerate(pictures) if picture.seed == seed and picture.pixels is not None]
+        shown.sort(key=lambda i: pictures[i].unit)
+        yield from (shown[start : start + SHEET_TILES] for start in range(0, len(shown), SHEET_TILES))
+
+
+def describe_work(lease: Lease) -> str:
+    """For the log: the shard, its units and recipe."""
+    if not lease.addresses:
+        return f"shard {lease.shard_id} ({lease.layer.name}, nothing missing)"
+    units = [unit for unit, _ in lease.addresses]
+    what = f"{lease.network.name} {lease.layer.name}:{min(units)}-{max(units)} {lease.recipe.name}"
+    return f"shard {lease.shard_id} ({what}, {len(lease.addresses)} images)"
+
+
+def _row(picture: PreferredPicture, blob: str | None, tile: Tile | None, made_by: dict[str, str]) -> PictureRow:
+    sheet_key, place = tile or (None, None)
+    return PictureRow(
+        unit=picture.unit,
+        seed=picture.seed,
+        state=picture.state,
+        blob=blob,
+        sheet=sheet_key,
+        sheet_index=place,
+        width=picture.width,
+        height=picture.height,
+        activation=picture.activation,
+        best_step=picture.best_step,
+        strongest_step=picture.strongest_step,
+        seconds=picture.seconds,
+        **made_by,
+    )

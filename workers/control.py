@@ -1,0 +1,82 @@
+"""The control tasks: find out what a network is, and cut an atlas into shards."""
+
+import logging
+import time
+
+from core.specs import AtlasSpec, LayerInfo, NetworkInfo, NetworkSource
+from db import atlases, networks
+from db.models import Network, NetworkState
+from deepvis.layers import describe
+from workers import planning
+from workers.runtime import Runtime
+from workers.shards import explain
+
+log = logging.getLogger(__name__)
+
+PLAN_LEASES = 10
+"""A planner is given up on after this many lease times: it renews nothing, and may load a large network."""
+
+
+def describe_network(runtime: Runtime, name: str) -> None:
+    """Find the network's layers and store them; the reason if that fails."""
+    try:
+        _info(runtime, name)
+    except Exception as error:
+        log.error("network %s cannot be described: %r", name, error, exc_info=error)
+        runtime.networks.clear()
+        with runtime.ledger.sessions.begin() as session:
+            networks.fail_description(session, name, explain(error))
+
+
+def plan_atlas(runtime: Runtime, atlas_id: str) -> None:
+    """Cut the atlas into shards and store them, if no other worker does; the reason if that fails."""
+    with runtime.ledger.sessions.begin() as session:
+        spec = atlases.begin_planning(session, atlas_id, PLAN_LEASES * runtime.settings.lease_seconds)
+    if spec is None:
+        return
+    try:
+        _plan(runtime, atlas_id, spec)
+    except Exception as error:
+        log.error("atlas %s cannot be planned: %r", atlas_id, error, exc_info=error)
+        runtime.networks.clear()
+        with runtime.ledger.sessions.begin() as session:
+            atlases.fail_planning(session, atlas_id, explain(error))
+
+
+def _plan(runtime: Runtime, atlas_id: str, spec: AtlasSpec) -> None:
+    start = time.monotonic()
+    info = _info(runtime, spec.network)
+    engine = runtime.networks.engine(info.source, info.weights_hash)
+    shards = planning.cut(info, spec, engine.seconds_per_image_step, runtime.settings.shard_seconds)
+    with runtime.ledger.sessions.begin() as session:
+        state = atlases.save_plan(session, atlas_id, shards)
+    log.info("atlas %s planned: %d shards in %.1f s (%s)", atlas_id, len(shards), time.monotonic() - start, state)
+    runtime.heartbeat.wake()
+
+
+def _info(runtime: Runtime, name: str) -> NetworkInfo:
+    """The network's description, from the database or made and stored now."""
+    with runtime.ledger.sessions() as session:
+        network = networks.find(session, name)
+        source = NetworkSource.model_validate(network.source)
+        if network.state == NetworkState.DESCRIBED:
+            return _stored_info(network, source)
+    start = time.monotonic()
+    info = describe(runtime.networks.engine(source).network)
+    with runtime.ledger.sessions.begin() as session:
+        networks.save_description(session, name, info)
+    log.info("network %s described: %d layers in %.1f s", name, len(info.layers), time.monotonic() - start)
+    return info
+
+
+def _stored_info(network: Network, source: NetworkSource) -> NetworkInfo:
+    return NetworkInfo(
+        source=source,
+        weights_hash=network.weights_hash or "",
+        input_shape=tuple(network.input_shape or ()),
+        mean=tuple(network.mean or ()),
+        std=tuple(network.std or ()),
+        labels=tuple(network.labels or ()),
+        parameters=network.parameters or 0,
+        layers=tuple(LayerInfo.model_validate(layer.info) for layer in network.layers),
+    )

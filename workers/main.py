@@ -1,0 +1,119 @@
+"""The worker process: a Celery parent that never touches torch, and one child that computes."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from celery import signals
+from sqlalchemy.exc import DBAPIError
+
+from broker.app import QUEUES, make_celery
+from core.errors import BadSetting, DeepvisError
+from core.settings import Settings, load_settings
+from db.session import check_schema, make_engine
+from workers.stopping import StopFlag, ask_to_stop
+from workers.tasks import Child, register
+
+log = logging.getLogger(__name__)
+
+DATABASE_PATIENCE_SECONDS = 60.0
+CHATTY_LOGGERS = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
+
+
+def run(settings: Settings) -> int:
+    """Work until told to stop; the exit status.
+
+    SIGTERM and Ctrl-C finish the shard at hand within `settings.stop_seconds` or give it back.
+
+    Raises:
+        BadSetting: the database or the broker's address cannot be used.
+    """
+    wait_for_database(settings)
+    app = make_celery(settings)
+    stop = StopFlag()
+    child = Child(settings, app, stop)
+    register(app, child)
+    starter = _starter(child)
+    ender = _ender(stop, settings.stop_seconds)
+    signals.worker_process_init.connect(starter, weak=False)
+    signals.worker_process_shutdown.connect(child.close, weak=False)
+    signals.worker_shutting_down.connect(ender, weak=False)
+    _quieten(settings)
+    worker = app.Worker(
+        hostname=f"deepvis-{os.getpid()}@{socket.gethostname()}",
+        queues=list(QUEUES),
+        loglevel=logging.getLevelNamesMapping()[settings.log_level],
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def wait_for_database(settings: Settings) -> None:
+    """Return once the database answers and has this version's tables; nothing of it is kept open.
+
+    Raises:
+        BadSetting: it does not for a minute, or its tables are not this version's.
+    """
+    deadline = time.monotonic() + DATABASE_PATIENCE_SECONDS
+    while True:
+        engine = make_engine(settings.resolved_database_url)
+        try:
+            check_schema(engine)
+        except BadSetting as error:
+            if not isinstance(error.__cause__, DBAPIError) or time.monotonic() > deadline:
+                raise
+            log.warning("waiting for the database: %s", error.detail)
+            time.sleep(2)
+        else:
+            return
+        finally:
+            engine.dispose()
+
+
+def _starter(child: Child) -> Any:
+    def start(**_signal: Any) -> None:
+        # Told by the parent through the stop flag, the child must not be ended by a signal to the whole group.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            child.start()
+        except Exception:
+            # Celery would log this and go on with a child that can do nothing.
+            log.exception("the worker cannot start")
+            os.kill(os.getppid(), signal.SIGTERM)
+
+    return start
+
+
+def _ender(stop: StopFlag, stop_seconds: float) -> Any:
+    def end(**_signal: Any) -> None:
+        ask_to_stop(stop, stop_seconds)
+
+    return end
+
+
+def _quieten(settings: Settings) -> None:
+    """Leave the log to what this worker says: two lines a task from Celery say nothing about units."""
+    if settings.log_level != "DEBUG":
+        for name in CHATTY_LOGGERS:
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def main() -> int:
+    """Entry of `python -m workers.main`, with settings from the environment."""
+    try:
+        return run(load_settings())
+    except DeepvisError as error:
+        sys.stderr.write(f"deepvis worker: {error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Networks loaded in this worker's child, kept between tasks. Imports torch: use it in the child only."""
+
+import hashlib
+import logging
+import tempfile
+from collections import OrderedDict
+from pathlib import Path
+
+from core.errors import BadCheckpoint, BadNetwork
+from core.settings import Settings
+from core.specs import NetworkSource
+from deepvis.engine import Engine
+from deepvis.networks import load_network
+from store import PictureStore
+from workers.device import Device, choose_threads
+
+log = logging.getLogger(__name__)
+
+ENGINES_KEPT = 2
+"""Atlases of two networks may take turns without loading them each time; more would crowd the device's memory."""
+
+
+class Networks:
+    """Engines by network, the one used last kept longest."""
+
+    def __init__(self, settings: Settings, store: PictureStore, device: Device) -> None:
+        self._settings = settings
+        self._store = store
+        self._device = device
+        self._threads = choose_threads(settings)
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+
+    def engine(self, source: NetworkSource, weights_hash: str | None = None) -> Engine:
+        """The network of `source` on this worker's device, loaded if it is not.
+
+        Raises:
+            BadNetwork: it cannot be built, or its weights are not those of `weights_hash`.
+            BadCheckpoint: its weights cannot be used.
+        """
+        key = source.model_dump_json()
+        engine = self._engines.get(key) or self._load(source)
+        self._check(engine, weights_hash)
+        self._engines[key] = engine
+        self._engines.move_to_end(key)
+        while len(self._engines) > ENGINES_KEPT:
+            self._engines.popitem(last=False)
+        return engine
+
+    def clear(self) -> None:
+        """Forget every network, to give their memory back."""
+        self._engines.clear()
+
+    def _load(self, source: NetworkSource) -> Engine:
+        checkpoint = self._checkpoint(source.checkpoint) if source.checkpoint else None
+        network = load_network(source, checkpoint=checkpoint, networks_file=self._settings.networks_file)
+        engine = Engine(network, device=self._device, precision=self._settings.precision, threads=self._threads)
+        log.info("network %s loaded on %s in %s", source.name, engine.device_name, engine.precision)
+        return engine
+
+    @staticmethod
+    def _check(engine: Engine, weights_hash: str | None) -> None:
+        name, found = engine.network.source.name, engine.network.weights_hash
+        if weights_hash is not None and found != weights_hash:
+            raise BadNetwork(
+                f"The weights of {name!r} on this worker are not those it was described with "
+                f"(expected {weights_hash[:12]}, got {found[:12]}).",
+                "Give every worker the same weights, or the new weights a new name.",
+            )
+
+    def _checkpoint(self, key: str) -> Path:
+        """Local file of a checkpoint in the store, copied here once; its name is its SHA-256."""
+        folder = self._settings.home_path / "checkpoints"
+        path = folder / key
+        if not path.exists():
+            data = self._store.get(key)
+            if hashlib.sha256(data).hexdigest() != key:
+                raise BadCheckpoint(f"The checkpoint {key[:12]} in the store is damaged.", "Import it again.")
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+                file.write(data)
+            Path(file.name).replace(path)
+        return path

@@ -1,0 +1,113 @@
+"""What a worker's child has at hand from its start to its end. Imports torch: the parent must not import this."""
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from importlib.metadata import version
+
+import torch
+from celery import Celery
+
+from broker.app import QUEUES
+from broker.messages import send_describe
+from core.settings import Settings
+from db import networks as network_commands
+from db.workers import WorkerBeat
+from deepvis.networks import catalogue
+from store import open_store
+from workers.committer import Committer, describe_work
+from workers.device import choose_device, choose_threads
+from workers.heartbeat import Heartbeat
+from workers.held import HeldLeases
+from workers.ledger import Ledger
+from workers.networks import Networks
+from workers.stopping import StopFlag
+
+log = logging.getLogger(__name__)
+
+CATALOGUE_RETRY_SECONDS = 5.0
+
+
+class Runtime:
+    """Database, store, networks and background threads of one child; `close` ends them in order."""
+
+    def __init__(self, settings: Settings, celery: Celery, stop: StopFlag) -> None:
+        torch.set_num_threads(choose_threads(settings))
+        self.settings = settings
+        self.celery = celery
+        self.version = version("deepvis")
+        self.device = choose_device(settings)
+        self.ledger = Ledger(settings, f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}")
+        self.store = open_store(settings.resolved_store_url)
+        self.networks = Networks(settings, self.store, self.device)
+        self.held = HeldLeases(stop)
+        self.heartbeat = Heartbeat(settings, self.ledger, celery, self.held, self._beat)
+        self.committer = Committer(self.ledger, self.store, self.held, self.heartbeat.wake)
+        self._closing = threading.Event()
+
+    def start(self) -> None:
+        """Begin to beat, make the networks known, and say what this worker is."""
+        self.heartbeat.start()
+        threading.Thread(target=self._announce_networks, name="catalogue", daemon=True).start()
+        versions = " ".join(f"{name}={number}" for name, number in self._versions().items())
+        log.info(
+            "deepvis worker ready: device=%s threads=%d queues=%s %s id=%s pid=%d",
+            self.device_name,
+            torch.get_num_threads(),
+            ",".join(QUEUES),
+            versions,
+            self.ledger.worker_id,
+            os.getpid(),
+        )
+
+    def close(self) -> None:
+        """Commit what is finished, then say goodbye."""
+        self._closing.set()
+        self.committer.close()
+        self.heartbeat.stop()
+        self.ledger.close()
+
+    @property
+    def device_name(self) -> str:
+        """For people, and in one word."""
+        return torch.cuda.get_device_name().replace(" ", "-") if self.device == "cuda" else "cpu"
+
+    def _versions(self) -> dict[str, str]:
+        return {"deepvis": self.version, "torch": torch.__version__, "celery": version("celery")}
+
+    def _beat(self) -> WorkerBeat:
+        busy = [describe_work(held.lease) for held in self.held.all()]
+        return WorkerBeat(
+            id=self.ledger.worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=self.device_name,
+            queues=",".join(QUEUES),
+            versions=self._versions(),
+            activity="; ".join(busy)[:200] or "idle",
+        )
+
+    def _announce_networks(self) -> None:
+        """Make the catalogue known; ask for descriptions of the networks that come with this installation."""
+        while not self._closing.is_set():
+            try:
+                self._sync_catalogue()
+            except Exception as error:
+                log.warning("the catalogue of networks is not stored yet: %s", str(error).splitlines()[0])
+                time.sleep(CATALOGUE_RETRY_SECONDS)
+            else:
+                return
+
+    def _sync_catalogue(self) -> None:
+        sources = catalogue(self.settings.networks_file)
+        with self.ledger.sessions.begin() as session:
+            network_commands.sync_catalogue(session, sources)
+        for source in sources:
+            if source.kind != "torchvision":
+                with self.ledger.sessions.begin() as session:
+                    wanted = network_commands.request_description(session, source.name)
+                if wanted:
+                    send_describe(self.celery, source.name)

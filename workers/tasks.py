@@ -1,0 +1,74 @@
+"""The tasks: an id in, nothing out, nothing raised. The database holds every outcome."""
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+
+from broker import messages
+from core.settings import Settings
+from workers.stopping import StopFlag
+
+if TYPE_CHECKING:
+    from workers.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+
+class Child:
+    """Holds what the pool's child works with; the parent makes it, and never starts it."""
+
+    def __init__(self, settings: Settings, celery: Celery, stop: StopFlag) -> None:
+        self._settings = settings
+        self._celery = celery
+        self._stop = stop
+        self._runtime: Runtime | None = None
+
+    @property
+    def runtime(self) -> "Runtime":
+        if self._runtime is None:
+            raise RuntimeError("The runtime is used before the child has started it.")
+        return self._runtime
+
+    def start(self, **_signal: Any) -> None:
+        """Import torch and start the background threads (signal worker_process_init)."""
+        from workers.runtime import Runtime
+
+        self._runtime = Runtime(self._settings, self._celery, self._stop)
+        self._runtime.start()
+
+    def close(self, **_signal: Any) -> None:
+        """Flush and end them (signal worker_process_shutdown)."""
+        if self._runtime is not None:
+            self._runtime.close()
+
+
+def register(app: Celery, child: Child) -> None:
+    """Define the tasks on `app`, to be run in `child`."""
+
+    @app.task(name=messages.DESCRIBE)  # type: ignore[untyped-decorator]
+    def describe(network_name: str) -> None:
+        from workers.control import describe_network
+
+        _run(lambda: describe_network(child.runtime, network_name), f"describing {network_name}")
+
+    @app.task(name=messages.PLAN)  # type: ignore[untyped-decorator]
+    def plan(atlas_id: str) -> None:
+        from workers.control import plan_atlas
+
+        _run(lambda: plan_atlas(child.runtime, atlas_id), f"planning {atlas_id}")
+
+    @app.task(name=messages.SHARD)  # type: ignore[untyped-decorator]
+    def shard(shard_id: int) -> None:
+        from workers.shards import run_shard
+
+        _run(lambda: run_shard(child.runtime, shard_id), f"shard {shard_id}")
+
+
+def _run(work: Callable[[], None], what: str) -> None:
+    """Do it; what goes wrong here could not be told to the database, and must not end the worker either."""
+    try:
+        work()
+    except Exception:
+        log.exception("%s: given up; it will be tried again when its lease runs out", what)
