@@ -63,6 +63,7 @@ def _write_whole(path: Path, data: bytes) -> None:
         try:
             file.write(data)
             file.flush()
+            os.fchmod(file.fileno(), 0o644)  # private by default: the web server may be another user
             os.fsync(file.fileno())
             partial.replace(path)
         except BaseException:

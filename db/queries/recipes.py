@@ -1,0 +1,61 @@
+"""Which recipes have pictures, in the order in which people are shown them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from core.errors import UnknownRecipe
+from core.recipes import DEFAULT_RECIPES
+from db.models import Layer, Picture, Recipe
+from db.queries.paging import View
+
+_ORDER = {recipe.name: place for place, recipe in enumerate(DEFAULT_RECIPES)}
+
+
+class RecipeItem(View):
+    """A recipe that some picture was made with."""
+
+    hash: str
+    name: str
+    title: str
+    steps: int
+    direction: str
+
+
+def recipe_item(recipe: Recipe) -> RecipeItem:
+    """The recipe of a row."""
+    spec = recipe.spec
+    return RecipeItem(
+        hash=recipe.hash, name=recipe.name, title=recipe.title, steps=spec["steps"], direction=spec["direction"]
+    )
+
+
+def shown_order(recipe: RecipeItem) -> tuple[int, str, int, str]:
+    """Sort key: the default five first, then by name; of one name the one with the most steps first."""
+    return _ORDER.get(recipe.name, len(_ORDER)), recipe.name, -recipe.steps, recipe.hash
+
+
+def recipes_of_layers(session: Session, layer_ids: Sequence[int]) -> dict[int, list[RecipeItem]]:
+    """The recipes that each layer has pictures of, in the order shown; one query, answered from an index."""
+    pictured = exists().where(Picture.layer_id == Layer.id, Picture.recipe_hash == Recipe.hash)
+    pairs = select(Layer.id, Recipe).where(Layer.id.in_(layer_ids), pictured)
+    found: dict[int, list[RecipeItem]] = {layer_id: [] for layer_id in layer_ids}
+    for layer_id, recipe in session.execute(pairs).tuples():
+        found[layer_id].append(recipe_item(recipe))
+    return {layer_id: sorted(recipes, key=shown_order) for layer_id, recipes in found.items()}
+
+
+def choose_recipe(recipes: Sequence[RecipeItem], recipe_hash: str | None) -> RecipeItem | None:
+    """The recipe asked for, else the first; None if there are none to choose from.
+
+    Raises:
+        UnknownRecipe: the one asked for is not among them.
+    """
+    if recipe_hash is None:
+        return recipes[0] if recipes else None
+    for recipe in recipes:
+        if recipe.hash == recipe_hash:
+            return recipe
+    have = ", ".join(f"{r.hash} ({r.name})" for r in recipes) or "none yet"
+    raise UnknownRecipe(f"The layer has no pictures of a recipe {recipe_hash!r}.", f"It has: {have}.")

@@ -1,0 +1,85 @@
+"""Reads of the service itself: its workers, and how much waits for them."""
+
+from datetime import datetime
+
+from sqlalchemy import exists, func, or_, select
+from sqlalchemy.orm import Session
+
+from db import clock
+from db.models import Atlas, AtlasState, Shard, ShardState, Worker
+from db.queries.paging import View
+
+ALIVE_SECONDS = 30
+"""A worker that reported longer ago counts as gone."""
+SHOWN_SECONDS = 3600
+"""Workers that are gone are shown for this long."""
+
+
+class WorkerItem(View):
+    """A worker, by its last heartbeat."""
+
+    id: str
+    host: str
+    pid: int
+    device: str
+    queues: str
+    versions: dict[str, str]
+    activity: str
+    alive: bool
+    images_done: int
+    busy_seconds: float
+    started_at: datetime
+    heartbeat_at: datetime
+    stopped_at: datetime | None
+
+
+class QueueView(View):
+    """How much waits; shards of cancelled and finished atlases do not."""
+
+    unplanned: int  # atlases that wait for a plan or are being planned
+    pending: int  # shards
+    running: int
+    failed: int  # in all atlases that ended with failures or still run
+    oldest_pending_seconds: float | None  # since the plan of the oldest atlas that has waiting shards
+
+
+class ServiceView(View):
+    """The workers that live (or stopped within the hour) and the queue."""
+
+    workers: tuple[WorkerItem, ...]
+    alive: int
+    queue: QueueView
+
+
+def get_service(session: Session, *, alive_seconds: float = ALIVE_SECONDS) -> ServiceView:
+    """Workers and queue depth, as they are now by the database's clock."""
+    moment = clock.now(session)
+    workers = tuple(_workers(session, moment, alive_seconds))
+    return ServiceView(workers=workers, alive=sum(w.alive for w in workers), queue=_queue(session, moment))
+
+
+def _workers(session: Session, moment: datetime, alive_seconds: float) -> list[WorkerItem]:
+    recent = Worker.heartbeat_at >= clock.after(moment, -SHOWN_SECONDS)
+    rows = session.scalars(select(Worker).where(recent).order_by(Worker.started_at, Worker.id))
+    return [_worker(row, clock.after(moment, -alive_seconds)) for row in rows]
+
+
+def _worker(row: Worker, since: datetime) -> WorkerItem:
+    fields = {name: getattr(row, name) for name in WorkerItem.model_fields if name != "alive"}
+    return WorkerItem(**fields, alive=row.stopped_at is None and row.heartbeat_at >= since)
+
+
+def _queue(session: Session, moment: datetime) -> QueueView:
+    states = (ShardState.PENDING, ShardState.RUNNING, ShardState.FAILED)
+    grouped = select(Shard.state, func.count()).where(Shard.state.in_(states)).group_by(Shard.state)
+    counts = dict(session.execute(grouped).tuples())
+    unplanned = or_(Atlas.state == AtlasState.QUEUED, Atlas.state == AtlasState.PLANNING)
+    waiting = exists().where(Shard.atlas_id == Atlas.id, Shard.state == ShardState.PENDING)
+    oldest = session.scalar(select(func.min(Atlas.planned_at)).where(Atlas.state == AtlasState.RUNNING, waiting))
+    return QueueView(
+        unplanned=session.scalar(select(func.count()).select_from(Atlas).where(unplanned)) or 0,
+        pending=counts.get(ShardState.PENDING, 0),
+        running=counts.get(ShardState.RUNNING, 0),
+        failed=counts.get(ShardState.FAILED, 0),
+        oldest_pending_seconds=(moment - oldest).total_seconds() if oldest else None,
+    )
