@@ -1,0 +1,254 @@
+"""A network made ready on a device, and the preferred pictures of its units in batches."""
+
+import logging
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.errors import BadNetwork
+from core.specs import FourierMethod, LayerInfo, Recipe
+from deepvis.ascent import Outcome, Scale, pixel_ascent, value_and_gradient
+from deepvis.fourier import fourier_ascent
+from deepvis.layers import capture
+from deepvis.networks import Network
+from deepvis.objectives import Objective
+from deepvis.pictures import Pixels
+from deepvis.precision import choose_precision, prepare
+
+log = logging.getLogger(__name__)
+
+# Pixels that one batch puts through the network: enough to keep a device busy, little enough for its caches.
+_BATCH_PIXELS = {"cpu": 16 * 227 * 227, "cuda": 256 * 227 * 227}
+_MOST_IMAGES = {"cpu": 256, "cuda": 2048}
+
+
+@dataclass(frozen=True)
+class PreferredPicture:
+    """The result for one unit and seed. `seconds` is its share of its batch's time.
+
+    `activation` is that of the picture as stored (8 bits a channel), measured in float32 on the unit's window.
+    """
+
+    unit: int
+    seed: int
+    state: Literal["ok", "dead", "non_finite"]
+    pixels: Pixels | None  # (H, W, C)
+    height: int
+    width: int
+    activation: float | None
+    best_step: int | None
+    strongest_step: int | None
+    seconds: float
+
+
+class Engine:
+    """Makes preferred pictures for one network on one device.
+
+    Args:
+        network: from `deepvis.networks.load_network`; it is copied, not changed.
+        device: "cpu" or "cuda" (or "cuda:1").
+        precision: of the ascent; activations reported are always float32.
+        threads: CPU threads of this process; 0 leaves torch's setting alone.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        device: str = "cpu",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        threads: int = 0,
+    ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self.network = network
+        self.device = torch.device(device)
+        self.module, self.precision = prepare(network, self.device, choose_precision(self.device, precision))
+        if self.precision == "float32":
+            self.reference = self.module
+        else:
+            self.reference, _ = prepare(network, self.device, "float32")
+        self.scale = Scale(
+            torch.tensor(network.mean, device=self.device).view(1, -1, 1, 1),
+            torch.tensor(network.std, device=self.device).view(1, -1, 1, 1),
+        )
+
+    @property
+    def device_name(self) -> str:
+        """For people: the device's kind and model."""
+        if self.device.type == "cuda":
+            return f"{self.device} {torch.cuda.get_device_name(self.device)}"
+        return f"cpu {platform.machine()} x {torch.get_num_threads()}"
+
+    def batch_size(self, layer: LayerInfo) -> int:
+        """Images of this layer's window that fill a batch on this device."""
+        pixels = layer.window.height * layer.window.width
+        return min(max(_BATCH_PIXELS[self.device.type] // pixels, 1), _MOST_IMAGES[self.device.type])
+
+    def preferred_pictures(
+        self,
+        layer: LayerInfo,
+        recipe: Recipe,
+        addresses: Sequence[tuple[int, int]],
+        *,
+        batch_size: int = 0,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> Iterator[PreferredPicture]:
+        """Preferred pictures of (unit, seed) `addresses`, in their order, yielded as batches finish.
+
+        Args:
+            layer: of this engine's network.
+            recipe: how they are made.
+            addresses: (unit, seed) pairs.
+            batch_size: images in a batch; 0 chooses. Halved, for good, when memory runs out.
+            on_progress: called at every step with the part of the call that is over; what it raises ends the call.
+
+        Raises:
+            BadNetwork: not even one image fits into memory.
+        """
+        size = batch_size or self.batch_size(layer)
+        done = 0
+        while done < len(addresses):
+            batch = addresses[done : done + size]
+
+            def on_step(step: int, done: int = done, rows: int = len(batch)) -> None:
+                if on_progress:
+                    on_progress((done + rows * step / recipe.steps) / len(addresses))
+
+            pictures = self._try_batch(layer, recipe, batch, on_step)
+            if pictures is None:
+                size = self._smaller(len(batch), layer)
+                continue
+            yield from pictures
+            done += len(batch)
+        if on_progress:
+            on_progress(1.0)
+
+    def seconds_per_image_step(self, layer: LayerInfo) -> float:
+        """One image's share of a forward and backward pass to `layer`, in seconds, measured on a small batch."""
+        rows = min(self.batch_size(layer), 4 if self.device.type == "cpu" else 64)
+        x = torch.zeros(rows, *self._shape(layer), device=self.device)
+        recipe = Recipe()
+        with capture(self.module, layer.read_at) as reader:
+            objective = self._objective(reader.run, layer, [0] * rows, recipe)
+            if self.device.type == "cuda":  # the first pass compiles and allocates
+                value_and_gradient(objective, self.scale, x)
+                torch.cuda.synchronize(self.device)
+            start = time.perf_counter()
+            value_and_gradient(objective, self.scale, x)[2].sum().item()
+            return (time.perf_counter() - start) / rows
+
+    # --- one batch ---------------------------------------------------------------
+
+    def _try_batch(
+        self, layer: LayerInfo, recipe: Recipe, batch: Sequence[tuple[int, int]], on_step: Callable[[int], None]
+    ) -> list[PreferredPicture] | None:
+        """The batch's pictures, or None when memory ran out; by then its tensors are gone."""
+        try:
+            return self._batch(layer, recipe, batch, on_step)
+        except (torch.OutOfMemoryError, MemoryError):
+            pass
+        except RuntimeError as error:
+            if "can't allocate memory" not in str(error):  # how torch's CPU allocator says it
+                raise
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def _smaller(self, rows: int, layer: LayerInfo) -> int:
+        if rows == 1:
+            raise BadNetwork(
+                f"Not even one image of layer {layer.name} fits into the memory of {self.device_name}.",
+                "Use a device with more memory.",
+            )
+        log.warning("out of memory with %d images of layer %s: going on with %d", rows, layer.name, rows // 2)
+        return rows // 2
+
+    def _batch(
+        self, layer: LayerInfo, recipe: Recipe, batch: Sequence[tuple[int, int]], on_step: Callable[[int], None]
+    ) -> list[PreferredPicture]:
+        start = time.perf_counter()
+        units = [unit for unit, _ in batch]
+        # Recipes share their starts, so that styles differ by their regularisers only.
+        addresses = [(layer.name, unit, seed) for unit, seed in batch]
+        shape = self._shape(layer)
+        with capture(self.module, layer.read_at) as reader:
+            objective = self._objective(reader.run, layer, units, recipe)
+            if isinstance(recipe.method, FourierMethod):
+                outcome = fourier_ascent(objective, recipe.method, self.scale, shape, addresses, on_step)
+            else:
+                outcome = pixel_ascent(objective, recipe.method, self.scale, shape, addresses, on_step)
+        pixels = outcome.picture.round().nan_to_num().to(torch.uint8)
+        activations = self._activations(layer, recipe, units, pixels)
+        rows = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        share = (time.perf_counter() - start) / len(batch)
+        return [
+            _picture(batch[i], rows[i], activations[i], state, outcome, i, share)
+            for i, state in enumerate(_states(outcome))
+        ]
+
+    def _activations(self, layer: LayerInfo, recipe: Recipe, units: list[int], pixels: Tensor) -> list[float]:
+        """Float32 activations of the units on their finished pictures (N, C, H, W)."""
+        with torch.no_grad(), capture(self.reference, layer.read_at) as reader:
+            objective = self._objective(reader.run, layer, units, recipe, torch.float32)
+            a, _ = objective((pixels / 255 - self.scale.mean) / self.scale.std)
+        values: list[float] = a.tolist()
+        return values
+
+    def _objective(
+        self,
+        run: Callable[[Tensor], Tensor],
+        layer: LayerInfo,
+        units: list[int],
+        recipe: Recipe,
+        dtype: torch.dtype | None = None,
+    ) -> Objective:
+        dtype = dtype or getattr(torch, self.precision)
+
+        def forward(z: Tensor) -> Tensor:
+            return run(z.to(dtype=dtype, memory_format=torch.channels_last))
+
+        return Objective(forward, layer, layer.window.position, torch.tensor(units, device=self.device), recipe)
+
+    def _shape(self, layer: LayerInfo) -> tuple[int, int, int]:
+        return self.network.input_shape[0], layer.window.height, layer.window.width
+
+
+def _states(outcome: Outcome) -> list[Literal["ok", "dead", "non_finite"]]:
+    pairs = zip(outcome.dead.tolist(), outcome.broken.tolist(), strict=True)
+    return ["non_finite" if broken else "dead" if dead else "ok" for dead, broken in pairs]
+
+
+def _picture(
+    address: tuple[int, int],
+    pixels: Pixels,
+    activation: float,
+    state: Literal["ok", "dead", "non_finite"],
+    outcome: Outcome,
+    row: int,
+    seconds: float,
+) -> PreferredPicture:
+    height, width = pixels.shape[:2]
+    if state == "ok" and not math.isfinite(activation):
+        state = "non_finite"
+    if state != "ok":
+        return PreferredPicture(*address, state, None, height, width, None, None, None, seconds)
+    strongest = int(outcome.strongest_step[row])
+    return PreferredPicture(
+        *address,
+        state,
+        np.ascontiguousarray(pixels),
+        height,
+        width,
+        activation,
+        int(outcome.best_step[row]),
+        strongest if strongest >= 0 else None,
+        seconds,
+    )

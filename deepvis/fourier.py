@@ -1,0 +1,133 @@
+"""Ascent on Fourier coefficients with decorrelated colour and random views (Olah et al. 2017, "Feature Visualization").
+
+A canvas a little larger than the unit's window is held as coefficients of a real Fourier transform, each scaled by
+one over its frequency, its channels mapped to colours that vary together as in natural images; every step looks at
+it through one random affine view and takes one step of Adam (Kingma and Ba 2015).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.specs import FourierMethod
+from deepvis.ascent import Address, Outcome, Scale
+from deepvis.objectives import Objective, Tracker
+from deepvis.starts import generator, lively_start
+
+CANVAS_MARGIN = 240 / 227
+"""Side of the canvas over that of the view, so that shifted views still find picture."""
+
+# Square root of natural images' colour covariance, scaled so that its longest column has length 1.
+_COLOUR = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
+COLOUR_FROM_DECORRELATED = _COLOUR / _COLOUR.norm(dim=0).max()
+
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """From coefficients (N, C, H, W // 2 + 1, 2) to pictures in [0, 1] of shape (N, C, H, W)."""
+
+    height: int
+    width: int
+    channels: int
+    amplitudes: Tensor  # (H, W // 2 + 1), one over frequency
+
+    @classmethod
+    def around(cls, shape: tuple[int, int, int], method: FourierMethod, device: torch.device) -> "Canvas":
+        """The canvas for views of `shape` (C, H, W)."""
+        channels, height, width = shape[0], *(math.ceil(side * CANVAS_MARGIN) for side in shape[1:])
+        frequencies = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None])
+        amplitudes = frequencies.clamp(min=1 / max(height, width)) ** -method.spectrum_power
+        amplitudes *= method.spectrum_scale / amplitudes.mean()
+        return cls(height, width, channels, amplitudes.to(device))
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of one picture's coefficients."""
+        return self.channels, self.height, self.width // 2 + 1, 2
+
+    def paint(self, coefficients: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) in [0, 1]."""
+        spectrum = torch.view_as_complex(coefficients) * self.amplitudes
+        x = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
+        if self.channels == 3:
+            x = torch.einsum("nchw,dc->ndhw", x, COLOUR_FROM_DECORRELATED.to(x))
+        return x.sigmoid()
+
+    def centre(self, x: Tensor, shape: tuple[int, int, int]) -> Tensor:
+        """The part (N, C, h, w) of pictures that the unmoved view shows."""
+        top, left = (self.height - shape[1]) // 2, (self.width - shape[2]) // 2
+        return x[..., top : top + shape[1], left : left + shape[2]]
+
+    def views(self, x: Tensor, shape: tuple[int, int, int], moves: Tensor) -> Tensor:
+        """Affine views (N, C, h, w) of pictures, edges reflected; `moves` (N, 4): right and down (parts of the view's
+        sides), angle (radians), factor."""
+        right, down, angle, factor = moves.unbind(1)
+        h, w = shape[1:]
+        cos, sin = factor * angle.cos(), factor * angle.sin()
+        # In half-sides of the canvas per half-side of the view.
+        rows = [
+            torch.stack([cos * w / self.width, -sin * h / self.width, 2 * right * w / self.width], 1),
+            torch.stack([sin * w / self.height, cos * h / self.height, 2 * down * h / self.height], 1),
+        ]
+        grid = F.affine_grid(torch.stack(rows, 1), [len(x), *shape], align_corners=False)
+        return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def fourier_ascent(
+    objective: Objective,
+    method: FourierMethod,
+    scale: Scale,
+    shape: tuple[int, int, int],
+    addresses: Sequence[Address],
+    on_step: Callable[[int], None],
+) -> Outcome:
+    """As `deepvis.ascent.pixel_ascent`; the picture kept is the last one, its unmoved view."""
+    device, steps = objective.units.device, objective.recipe.steps
+    canvas = Canvas.around(shape, method, device)
+    rngs = [generator(*address) for address in addresses]
+    moves = torch.stack([_draw_moves(method, steps, rng) for rng in rngs], 1).to(device)  # (steps, N, 4)
+
+    def gradient(p: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.enable_grad():
+            p = p.detach().requires_grad_()
+            view = canvas.views(canvas.paint(p), shape, moves[step])
+            a, strongest = objective((view - scale.mean) / scale.std)
+            (g,) = torch.autograd.grad(a.sum() * objective.sign, p)
+        return a.detach(), strongest, g
+
+    def draw(row: int, attempt: int) -> Tensor:
+        deviation = method.start_deviation * 10**attempt
+        return (torch.randn(canvas.shape, generator=rngs[row]) * deviation).to(device)
+
+    p, dead = lively_start(len(rngs), draw, lambda p: gradient(p, 0)[2])
+    seen = Tracker.of(p[:, :1, :1, :1, 0])  # no picture is tracked: views differ too much to be compared
+    momentum, energy = torch.zeros_like(p), torch.zeros_like(p)
+    for step in range(steps):
+        on_step(step)
+        a, strongest, g = gradient(p, step)
+        seen.see(step, a * objective.sign, strongest, g)
+        g = g.masked_fill(seen.broken.view(-1, 1, 1, 1, 1), 0)
+        _adam(p, g, momentum, energy, method.learning_rate, step + 1)
+    picture = 255 * canvas.centre(canvas.paint(p), shape)
+    last = torch.full_like(seen.best_step, steps - 1)
+    return Outcome(picture, last, seen.strongest_step, dead & ~seen.broken, seen.broken)
+
+
+def _draw_moves(method: FourierMethod, steps: int, rng: torch.Generator) -> Tensor:
+    """Random views (steps, 4) of one picture: right, down, angle in radians, factor."""
+    spread = torch.tensor([method.shift, method.shift, math.radians(method.rotation_degrees), method.scale])
+    return (2 * torch.rand(steps, 4, generator=rng) - 1) * spread + torch.tensor([0.0, 0.0, 0.0, 1.0])
+
+
+def _adam(p: Tensor, g: Tensor, momentum: Tensor, energy: Tensor, rate: float, step: int) -> None:
+    """One step uphill, in place; `step` counts from 1."""
+    momentum.lerp_(g, 1 - _BETA1)
+    energy.mul_(_BETA2).addcmul_(g, g, value=1 - _BETA2)
+    scale = (energy / (1 - _BETA2**step)).sqrt_().add_(_EPSILON)
+    p.addcdiv_(momentum, scale, value=rate / (1 - _BETA1**step))
