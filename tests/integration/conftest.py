@@ -1,0 +1,24 @@
+"""Real services for the integration tests: a Redis for the session, an installation for each test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services import Installation, Redis, running_redis
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    """A Redis that every test of the session may use; empty it with the `installation` fixture."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def installation(tmp_path: Path, redis: Redis) -> Iterator[Installation]:
+    """SQLite, a folder store, and an empty Redis."""
+    redis.flush()
+    made = Installation(tmp_path / "home", redis.url)
+    yield made
+    made.close()

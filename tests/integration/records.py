@@ -1,0 +1,86 @@
+"""Networks, wishes, plans and results for database tests: small, real specifications."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy.orm import Session
+
+from core.recipes import BOLD, FOURIER
+from core.specs import AtlasSpec, LayerInfo, NetworkInfo, NetworkSource, Recipe, ShardSpec, Window
+from db import atlases, networks
+from db.leases import Lease, PictureRow
+
+SOURCE = NetworkSource(name="tiny", kind="bundled", builder="demo")
+MAX_OPEN = 64
+
+
+def layer(name: str, order: int, units: int, **changes: object) -> LayerInfo:
+    """A layer of `units` units that sees the whole input."""
+    window = Window(top=0, left=0, height=8, width=8, position=(), full=True)
+    given = {"name": name, "kind": "conv", "order": order, "units": units, "output_shape": (units, 4, 4)}
+    fixed = {"unit_axis": 0, "read_at": name, "window": window}
+    return LayerInfo.model_validate({**given, **fixed, **changes})
+
+
+def info(source: NetworkSource = SOURCE, layers: Sequence[LayerInfo] = (), weights: str = "a") -> NetworkInfo:
+    """A described network: "conv" of 6 units, "hidden" of 4 (on request), "classes" of 3 (labelled), unless given."""
+    default = (
+        layer("conv", 0, 6),
+        layer("hidden", 1, 4, default=False),
+        layer("classes", 2, 3, kind="linear", labelled=True),
+    )
+    return NetworkInfo(
+        source=source,
+        weights_hash=weights * 64,
+        input_shape=(3, 8, 8),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.2, 0.2, 0.2),
+        labels=("tabby, tabby cat", "Lemon", "zebra"),
+        parameters=1234,
+        layers=tuple(layers) or default,
+    )
+
+
+def describe(session: Session, described: NetworkInfo | None = None) -> None:
+    """Register and describe a network."""
+    described = described or info()
+    networks.register(session, described.source)
+    networks.save_description(session, described.source.name, described)
+
+
+def wish(recipes: Sequence[Recipe] = (FOURIER,), **changes: object) -> AtlasSpec:
+    """A wish for an atlas of the network "tiny"."""
+    return AtlasSpec.model_validate({"network": "tiny", "recipes": tuple(recipes), **changes})
+
+
+def shards(layer_name: str, units: Iterable[Sequence[int]], recipe: Recipe = FOURIER, seeds: int = 1) -> list[ShardSpec]:
+    """One shard for each range of units, ten estimated seconds each."""
+    name = recipe.content_hash()
+    return [
+        ShardSpec(layer=layer_name, recipe_hash=name, units=tuple(each), seeds=seeds, cost_seconds=10) for each in units
+    ]
+
+
+def running_atlas(
+    session: Session, plan: Sequence[ShardSpec] | None = None, *, weight: float = 1.0, seeds: int = 1
+) -> str:
+    """The id of an atlas of "tiny" with a plan: by default three shards of two units of "conv"."""
+    atlas, _ = atlases.create(session, wish((FOURIER, BOLD), seeds=seeds), weight=weight, max_open=MAX_OPEN)
+    atlases.begin_planning(session, atlas.id, 60)
+    default = shards("conv", [(0, 1), (2, 3), (4, 5)], seeds=seeds)
+    atlases.save_plan(session, atlas.id, default if plan is None else plan)
+    return atlas.id
+
+
+def picture(unit: int, seed: int = 0, **changes: object) -> PictureRow:
+    """A result for an address, with a picture."""
+    values = {
+        "unit": unit, "seed": seed, "state": "ok", "blob": f"{unit:064x}", "sheet": "c" * 64, "sheet_index": unit % 64,
+        "width": 8, "height": 8, "activation": float(unit), "best_step": 9, "strongest_step": 2, "seconds": 0.5,
+        "device": "cpu", "precision": "float32", "library_version": "0",
+    }  # fmt: skip
+    return PictureRow(**{**values, **changes})  # type: ignore[arg-type]  # one dictionary of mixed values
+
+
+def results(lease: Lease) -> list[PictureRow]:
+    """A picture for every address of the lease."""
+    return [picture(unit, seed) for unit, seed in lease.addresses]
