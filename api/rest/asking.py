@@ -1,0 +1,49 @@
+"""Asking workers for things: the database first, then a message, which may fail without harm."""
+
+import logging
+from collections.abc import Callable
+
+from celery import Celery
+from flask import Flask, Response
+
+from api.problems import answer
+from api.services import services
+from broker import messages
+from core.errors import NotDescribed, NotReady
+from db import networks
+
+log = logging.getLogger(__name__)
+
+
+def ask_for_plan(atlas_id: str) -> None:
+    """Tell a worker that an atlas waits to be planned."""
+    _tell(messages.send_plan, atlas_id)
+
+
+def ask_for_description(network: str) -> None:
+    """Ask a worker to find the layers of `network`, unless one is at it.
+
+    Raises:
+        UnknownNetwork: there is no network of that name.
+    """
+    with services().sessions.begin() as session:
+        wanted = networks.request_description(session, network)
+    if wanted:
+        _tell(messages.send_describe, network)
+
+
+def register(app: Flask) -> None:
+    """Whenever the layers of a network are missed, ask for them; the client comes back for them."""
+
+    @app.errorhandler(NotDescribed)
+    def not_described(error: NotDescribed) -> Response:
+        ask_for_description(error.network)
+        return answer(error)
+
+
+def _tell(send: Callable[[Celery, str], None], name: str) -> None:
+    """Send a message. Without a broker workers find the work in the database by themselves, a little later."""
+    try:
+        send(services().celery, name)
+    except NotReady as error:
+        log.warning("No message was sent for %s; workers will notice it in the database: %s", name, error)

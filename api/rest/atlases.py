@@ -1,0 +1,174 @@
+"""Atlases: asked for, looked at, cancelled, tried again."""
+
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import url_for
+from pydantic import BaseModel, Field
+
+from api.rest.asking import ask_for_plan
+from api.rest.networks import Links
+from api.rest.paging import PageQuery, link_header
+from api.rest.wishes import AtlasWish
+from api.services import services
+from core.specs import NETWORK_NAME
+from db import atlases as commands
+from db.models import Atlas, AtlasState
+from db.queries import atlases as queries
+
+blueprint = APIBlueprint("atlases", __name__, url_prefix="/api/v1/atlases", tag="Atlases")
+
+EXAMPLE = {"network": "demo", "layers": ["conv1"], "units": ["0-7"], "recipes": ["fourier", "bold"], "seeds": 2}
+
+
+class AtlasQuery(PageQuery):
+    """Which atlases."""
+
+    network: str | None = Field(default=None, pattern=NETWORK_NAME, description="Only atlases of this network")
+
+
+class AtlasAnswer(queries.AtlasView):
+    """An atlas, its progress and its failures."""
+
+    links: Links
+
+
+class AtlasListItem(queries.AtlasItem):
+    """An atlas in a list."""
+
+    links: Links
+
+
+class AtlasPage(BaseModel):
+    """A page of atlases, newest first."""
+
+    items: list[AtlasListItem]
+    next_cursor: str | None = Field(default=None, description="Asks for the next page; null on the last one")
+
+
+class ProgressAnswer(queries.Progress):
+    """How far an atlas is."""
+
+    id: str
+    state: AtlasState
+
+
+class IdempotencyHeaders(BaseModel):
+    """The header that makes asking twice asking once."""
+
+    idempotency_key: str | None = Field(
+        default=None,
+        pattern=r"^[\x21-\x7e]{1,200}$",
+        description="Up to 200 visible characters of your choice; the same key with the same body is the same atlas",
+    )
+
+
+@blueprint.post("")
+@blueprint.input(IdempotencyHeaders, location="headers")
+@blueprint.input(AtlasWish, location="json", example=EXAMPLE)
+@blueprint.output(AtlasAnswer, status_code=202)
+def create_atlas(headers_data: IdempotencyHeaders, json_data: AtlasWish) -> tuple[AtlasAnswer, int, dict[str, str]]:
+    """Ask for an atlas.
+
+    Answers at once, with the atlas and its links; workers plan and compute it. Pictures that exist are reused.
+    """
+    services_ = services()
+    spec = json_data.spec()
+    with services_.sessions.begin() as session:
+        atlas, created = commands.create(
+            session,
+            spec,
+            idempotency_key=headers_data.idempotency_key,
+            weight=json_data.weight,
+            max_open=services_.settings.max_open_atlases,
+        )
+        atlas_id = atlas.id
+    if created:
+        ask_for_plan(atlas_id)
+    replayed = {} if created else {"Idempotent-Replayed": "true"}
+    return _show(atlas_id), 202, {"Location": _address(atlas_id), **replayed}
+
+
+@blueprint.get("")
+@blueprint.input(AtlasQuery, location="query")
+@blueprint.output(AtlasPage)
+def list_atlases(query_data: AtlasQuery) -> tuple[AtlasPage, int, dict[str, str]]:
+    """Every atlas, newest first."""
+    with services().sessions() as session:
+        page = queries.list_atlases(
+            session, network=query_data.network, limit=query_data.limit, cursor=query_data.cursor
+        )
+    items = [AtlasListItem(**dict(item), links=links(item)) for item in page.items]
+    return AtlasPage(items=items, next_cursor=page.next_cursor), 200, link_header(page.next_cursor)
+
+
+@blueprint.get("/<atlas_id>")
+@blueprint.output(AtlasAnswer)
+def show_atlas(atlas_id: str) -> AtlasAnswer:
+    """One atlas, with its progress and the shards that failed."""
+    return _show(atlas_id)
+
+
+@blueprint.get("/<atlas_id>/progress")
+@blueprint.output(ProgressAnswer)
+def show_progress(atlas_id: str) -> ProgressAnswer:
+    """How far an atlas is, and nothing else."""
+    return progress(atlas_id)
+
+
+@blueprint.post("/<atlas_id>/cancel")
+@blueprint.output(AtlasAnswer)
+def cancel_atlas(atlas_id: str) -> AtlasAnswer:
+    """Give an atlas up.
+
+    What waits is dropped at once, what is being computed stops within seconds; what is done is kept.
+    """
+    with services().sessions.begin() as session:
+        commands.request_cancel(session, atlas_id)
+    return _show(atlas_id)
+
+
+@blueprint.post("/<atlas_id>/retry")
+@blueprint.output(AtlasAnswer, status_code=202)
+def retry_atlas(atlas_id: str) -> AtlasAnswer:
+    """Try again what failed, and resume what was cancelled."""
+    with services().sessions.begin() as session:
+        commands.retry_failed(session, atlas_id)
+        queued = session.get_one(Atlas, atlas_id).state == AtlasState.QUEUED
+    if queued:
+        ask_for_plan(atlas_id)
+    return _show(atlas_id)
+
+
+def progress(atlas_id: str) -> ProgressAnswer:
+    """How far the atlas is, by the database.
+
+    Raises:
+        NotFound: there is no such atlas.
+    """
+    with services().sessions() as session:
+        atlas = queries.get_atlas(session, atlas_id)
+    return ProgressAnswer(**dict(atlas.progress), id=atlas.id, state=atlas.state)
+
+
+def links(atlas: queries.AtlasItem) -> dict[str, str]:
+    """Addresses of what belongs to an atlas."""
+    actions: Any = {name: url_for(f"atlases.{name}_atlas", atlas_id=atlas.id) for name in ("cancel", "retry")}
+    return {
+        "self": _address(atlas.id),
+        "progress": url_for("atlases.show_progress", atlas_id=atlas.id),
+        "events": url_for("events.watch", atlas_id=atlas.id),
+        **actions,
+        "network": url_for("networks.show_network", name=atlas.network),
+        "gallery": f"/atlases/{atlas.id}",
+    }
+
+
+def _show(atlas_id: str) -> AtlasAnswer:
+    with services().sessions() as session:
+        atlas = queries.get_atlas(session, atlas_id)
+    return AtlasAnswer(**dict(atlas), links=links(atlas))
+
+
+def _address(atlas_id: str) -> str:
+    return url_for("atlases.show_atlas", atlas_id=atlas_id)

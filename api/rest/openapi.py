@@ -1,0 +1,90 @@
+"""What completes the OpenAPI document that APIFlask derives from the views."""
+
+from typing import Any
+
+from apiflask import APIFlask
+
+from api.problems import MEDIA_TYPE, Problem
+
+DESCRIPTION = """\
+Ask for an atlas of a network and browse what comes of it. Every list is paged by `limit` and `cursor`; every error is
+a problem document (RFC 9457) that says what is wrong and what would be right, see `/problems`.
+"""
+TAGS = [
+    {"name": "Networks", "description": "What can be looked into: networks and their layers"},
+    {"name": "Atlases", "description": "Asking for pictures, and how far that is"},
+    {"name": "Units", "description": "What came of it, unit by unit"},
+    {"name": "Pictures", "description": "The pictures and their thumbnails"},
+    {"name": "Recipes", "description": "How pictures are made"},
+    {"name": "Service", "description": "Workers, queues and health"},
+]
+_SCHEMES = {
+    "token": {"type": "http", "scheme": "bearer", "description": "One of the tokens in DEEPVIS_TOKENS, if any are set"},
+    "cookie": {"type": "apiKey", "in": "cookie", "name": "deepvis_session", "description": "Set by the form at /login"},
+}
+_ANYTHING_MAY_GO_WRONG = {
+    "description": "A problem document: what is wrong and what would be right",
+    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
+def prepare(app: APIFlask) -> None:
+    """Set the document's head, and have every operation name its problem documents."""
+    app.config.update(
+        DESCRIPTION=DESCRIPTION,
+        LICENSE={"name": "MIT", "identifier": "MIT"},
+        TAGS=TAGS,
+        SECURITY_SCHEMES=_SCHEMES,
+        AUTO_SERVERS=False,
+        AUTO_OPERATION_ID=True,
+        AUTO_VALIDATION_ERROR_RESPONSE=False,
+        AUTO_404_RESPONSE=False,
+    )
+    app.config["SERVERS"] = [{"url": "/"}]
+    app.spec_callback = complete
+
+
+def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
+    """`document` with the security requirement and problem documents."""
+    if isinstance(document, str):  # YAML, which is not served
+        return document
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    _name_once(document, schemas)
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs"))
+    schemas["Problem"] = problem
+    document["security"] = [{"token": []}, {"cookie": []}, {}]
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            operation["responses"]["default"] = _ANYTHING_MAY_GO_WRONG
+            if path == "/healthz":
+                operation["security"] = []
+    return document
+
+
+def _name_once(document: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Name every model by its own name: APIFlask writes it once for each model that holds it, as `Holder.Model`."""
+    for name in [name for name in schemas if "." in name]:
+        schemas.setdefault(_short(name), schemas.pop(name))
+    _rename_references(document)
+
+
+def _rename_references(part: Any) -> None:
+    if isinstance(part, dict):
+        if isinstance(part.get("$ref"), str):
+            part["$ref"] = _short_reference(part["$ref"])
+        if isinstance(mapping := part.get("mapping"), dict):
+            mapping.update({key: _short_reference(value) for key, value in mapping.items()})
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            _rename_references(inner)
+
+
+def _short_reference(reference: str) -> str:
+    folder, _, name = reference.rpartition("/")
+    return f"{folder}/{_short(name)}"
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -1,0 +1,22 @@
+"""Sprite sheets of thumbnails, at addresses whose content never changes."""
+
+from apiflask import APIBlueprint
+from flask import Response
+
+from api.rest.files import WEBP, file_responses, immutable, stored
+from core.errors import NotFound
+from store import is_key
+
+blueprint = APIBlueprint("sheets", __name__, url_prefix="/sheets", tag="Pictures")
+
+
+@blueprint.get("/<key>.webp")
+@blueprint.doc(responses=file_responses("image/webp", "The sheet"))
+def sheet(key: str) -> Response:
+    """A sprite sheet by its SHA-256: tiles of 96 x 96 pixels, 8 in a row, at most 64.
+
+    The unit lists say which tile of which sheet a thumbnail is.
+    """
+    if not is_key(key):
+        raise NotFound(f"There is no sheet {key!r}.", "Take the sheet's address from a unit list.")
+    return immutable(key, "image/webp", lambda: stored(key, WEBP))

@@ -1,0 +1,85 @@
+"""The body that asks for an atlas, and the specification it stands for."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+
+from core.recipes import resolve
+from core.specs import MAX_SEEDS, MAX_STEPS, NETWORK_NAME, AtlasSpec, Recipe
+
+MAX_UNITS = 65_536
+"""Most units that one atlas may list; no layer of a known network has as many."""
+MAX_LAYERS = 4096
+MAX_RECIPES = 32
+MAX_UNIT = 10_000_000
+
+_RANGE = re.compile(r"([0-9]{1,8})-([0-9]{1,8})")
+
+
+def _is_name(value: Any) -> str:
+    return "name" if isinstance(value, str) else "recipe"
+
+
+UnitOrRange = Annotated[
+    Annotated[int, Field(ge=0, le=MAX_UNIT, strict=True), Tag("unit")]
+    | Annotated[str, Field(pattern=r"^[0-9]{1,8}-[0-9]{1,8}$"), Tag("range")],
+    Discriminator(lambda value: "range" if isinstance(value, str) else "unit"),
+]
+NameOrRecipe = Annotated[
+    Annotated[str, Field(max_length=64), Tag("name")] | Annotated[Recipe, Tag("recipe")], Discriminator(_is_name)
+]
+
+
+class AtlasWish(BaseModel):
+    """What an atlas should hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: str = Field(pattern=NETWORK_NAME, description="Name of a network")
+    layers: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(
+        default=[], max_length=MAX_LAYERS, description="Names of its layers; none: every convolutional and linear layer"
+    )
+    units: list[UnitOrRange] = Field(
+        default=[], max_length=MAX_UNITS, description='Units, or ranges such as "0-63"; none: every unit'
+    )
+    recipes: list[NameOrRecipe] = Field(
+        default=[], max_length=MAX_RECIPES, description="Names of recipes, or whole ones; none: the default five"
+    )
+    seeds: int = Field(default=1, ge=1, le=MAX_SEEDS, strict=True, description="Pictures per unit and recipe")
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS, strict=True)] | None = Field(
+        default=None, description="Steps of every recipe; none: each recipe's own"
+    )
+    weight: float = Field(default=1.0, gt=0, le=100, description="Its share of the workers beside other atlases")
+
+    @field_validator("units")
+    @classmethod
+    def _one_by_one(cls, units: list[int | str]) -> list[int | str]:
+        """Ranges written out, ascending and each once."""
+        spans = [_span(unit) for unit in units]
+        if sum(map(len, spans)) > MAX_UNITS:  # before anything is written out
+            raise ValueError(f"more than {MAX_UNITS} units; leave `units` out to take every unit")
+        return sorted({unit for span in spans for unit in span})
+
+    def spec(self) -> AtlasSpec:
+        """The specification, its recipes resolved.
+
+        Raises:
+            UnknownRecipe: a recipe's name is not known, or one is named twice.
+        """
+        return AtlasSpec(
+            network=self.network,
+            layers=tuple(self.layers),
+            units=tuple(int(unit) for unit in self.units),
+            recipes=resolve(self.recipes, self.steps),
+            seeds=self.seeds,
+        )
+
+
+def _span(unit: int | str) -> range:
+    if isinstance(unit, int):
+        return range(unit, unit + 1)
+    ends = _RANGE.fullmatch(unit)
+    if ends is None or int(ends[1]) > int(ends[2]):
+        raise ValueError(f"{unit!r} is no range; write the lower unit first, such as 0-63")
+    return range(int(ends[1]), int(ends[2]) + 1)

@@ -1,0 +1,21 @@
+"""The entry for WSGI servers: `gunicorn --worker-class gthread --threads 16 'api.wsgi:application()'`.
+
+Threads, because a page's event stream holds one while it lasts. Take one process for SQLite, more for PostgreSQL.
+"""
+
+from apiflask import APIFlask
+
+from api.app import create_app
+from api.security import check_listen
+from core.settings import load_settings
+
+
+def application() -> APIFlask:
+    """The application with the settings of the environment.
+
+    Raises:
+        BadSetting: a setting is wrong, among them a host beyond loopback without tokens.
+    """
+    settings = load_settings()
+    check_listen(settings)
+    return create_app(settings)
