@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.databases import database_url, migrated_postgres, migrated_sqlite, postgres_server, sessions
 from tests.services import Installation, Redis, running_redis
+
+__all__ = ["database_url", "migrated_postgres", "migrated_sqlite", "postgres_server", "sessions"]
 
 
 @pytest.fixture(scope="session")
