@@ -148,7 +148,8 @@ class NetworkSource(Spec):
 class Window(Spec):
     """The part of the input that the centre unit of a layer sees, in pixels of the input.
 
-    `position` is the centre unit's position in the layer's output when the network is run on the window alone;
+    `position` is the centre unit's position in the layer's output when the network is run on the window alone
+    (empty: there is but one position, or the unit is the mean over all of them, as a class score is);
     `full` says that the window is the whole input (units that see everything, or nothing smaller is exact).
     """
 

@@ -5,16 +5,16 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from core.errors import BadNetwork
 from core.specs import FourierMethod, LayerInfo, Recipe
-from deepvis.ascent import Outcome, Scale, pixel_ascent, value_and_gradient
+from deepvis.ascent import pixel_ascent, value_and_gradient
+from deepvis.batch import Batch, Outcome, Scale
 from deepvis.fourier import fourier_ascent
 from deepvis.layers import capture
 from deepvis.networks import Network
@@ -23,6 +23,8 @@ from deepvis.pictures import Pixels
 from deepvis.precision import choose_precision, prepare
 
 log = logging.getLogger(__name__)
+
+State = Literal["ok", "dead", "non_finite"]
 
 # Pixels that one batch puts through the network: enough to keep a device busy, little enough for its caches.
 _BATCH_PIXELS = {"cpu": 16 * 227 * 227, "cuda": 256 * 227 * 227}
@@ -38,7 +40,7 @@ class PreferredPicture:
 
     unit: int
     seed: int
-    state: Literal["ok", "dead", "non_finite"]
+    state: State
     pixels: Pixels | None  # (H, W, C)
     height: int
     width: int
@@ -135,14 +137,13 @@ class Engine:
         """One image's share of a forward and backward pass to `layer`, in seconds, measured on a small batch."""
         rows = min(self.batch_size(layer), 4 if self.device.type == "cpu" else 64)
         x = torch.zeros(rows, *self._shape(layer), device=self.device)
-        recipe = Recipe()
         with capture(self.module, layer.read_at) as reader:
-            objective = self._objective(reader.run, layer, [0] * rows, recipe)
+            objective = self._objective(reader.run, layer, [0] * rows, Recipe())
+            batch = Batch(objective, self.scale, self._shape(layer), [], _ignore)
             if self.device.type == "cuda":  # the first pass compiles and allocates
-                value_and_gradient(objective, self.scale, x)
-                torch.cuda.synchronize(self.device)
+                value_and_gradient(batch, x)[2].sum().item()
             start = time.perf_counter()
-            value_and_gradient(objective, self.scale, x)[2].sum().item()
+            value_and_gradient(batch, x)[2].sum().item()
             return (time.perf_counter() - start) / rows
 
     # --- one batch ---------------------------------------------------------------
@@ -172,34 +173,30 @@ class Engine:
         return rows // 2
 
     def _batch(
-        self, layer: LayerInfo, recipe: Recipe, batch: Sequence[tuple[int, int]], on_step: Callable[[int], None]
+        self, layer: LayerInfo, recipe: Recipe, rows: Sequence[tuple[int, int]], on_step: Callable[[int], None]
     ) -> list[PreferredPicture]:
         start = time.perf_counter()
-        units = [unit for unit, _ in batch]
+        units = [unit for unit, _ in rows]
         # Recipes share their starts, so that styles differ by their regularisers only.
-        addresses = [(layer.name, unit, seed) for unit, seed in batch]
-        shape = self._shape(layer)
+        addresses = [(layer.name, unit, seed) for unit, seed in rows]
         with capture(self.module, layer.read_at) as reader:
             objective = self._objective(reader.run, layer, units, recipe)
+            batch = Batch(objective, self.scale, self._shape(layer), addresses, on_step)
             if isinstance(recipe.method, FourierMethod):
-                outcome = fourier_ascent(objective, recipe.method, self.scale, shape, addresses, on_step)
+                outcome = fourier_ascent(batch, recipe.method)
             else:
-                outcome = pixel_ascent(objective, recipe.method, self.scale, shape, addresses, on_step)
-        pixels = outcome.picture.round().nan_to_num().to(torch.uint8)
+                outcome = pixel_ascent(batch, recipe.method)
+        pixels = outcome.picture.nan_to_num().round().to(torch.uint8)
         activations = self._activations(layer, recipe, units, pixels)
-        rows = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        share = (time.perf_counter() - start) / len(batch)
-        return [
-            _picture(batch[i], rows[i], activations[i], state, outcome, i, share)
-            for i, state in enumerate(_states(outcome))
-        ]
+        finished = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        share = (time.perf_counter() - start) / len(rows)
+        return _pictures(rows, finished, activations, outcome, share)
 
     def _activations(self, layer: LayerInfo, recipe: Recipe, units: list[int], pixels: Tensor) -> list[float]:
         """Float32 activations of the units on their finished pictures (N, C, H, W)."""
         with torch.no_grad(), capture(self.reference, layer.read_at) as reader:
             objective = self._objective(reader.run, layer, units, recipe, torch.float32)
-            a, _ = objective((pixels / 255 - self.scale.mean) / self.scale.std)
-        values: list[float] = a.tolist()
+            values: list[float] = objective(self.scale.from_picture(pixels / 255))[0].tolist()
         return values
 
     def _objective(
@@ -221,34 +218,29 @@ class Engine:
         return self.network.input_shape[0], layer.window.height, layer.window.width
 
 
-def _states(outcome: Outcome) -> list[Literal["ok", "dead", "non_finite"]]:
-    pairs = zip(outcome.dead.tolist(), outcome.broken.tolist(), strict=True)
-    return ["non_finite" if broken else "dead" if dead else "ok" for dead, broken in pairs]
+def _ignore(step: int) -> None:
+    """For passes that nobody watches."""
 
 
-def _picture(
-    address: tuple[int, int],
-    pixels: Pixels,
-    activation: float,
-    state: Literal["ok", "dead", "non_finite"],
-    outcome: Outcome,
-    row: int,
-    seconds: float,
-) -> PreferredPicture:
-    height, width = pixels.shape[:2]
-    if state == "ok" and not math.isfinite(activation):
-        state = "non_finite"
-    if state != "ok":
-        return PreferredPicture(*address, state, None, height, width, None, None, None, seconds)
-    strongest = int(outcome.strongest_step[row])
-    return PreferredPicture(
-        *address,
-        state,
-        np.ascontiguousarray(pixels),
-        height,
-        width,
-        activation,
-        int(outcome.best_step[row]),
-        strongest if strongest >= 0 else None,
-        seconds,
-    )
+def _pictures(
+    rows: Sequence[tuple[int, int]], pixels: Pixels, activations: list[float], outcome: Outcome, seconds: float
+) -> list[PreferredPicture]:
+    """One result a row; `pixels` (N, H, W, C)."""
+    states = _states(outcome, activations)
+    best, strongest = outcome.best_step.tolist(), outcome.strongest_step.tolist()
+    height, width = pixels.shape[1:3]
+    results = []
+    for i, (unit, seed) in enumerate(rows):
+        result = PreferredPicture(unit, seed, states[i], None, height, width, None, None, None, seconds)
+        if states[i] == "ok":
+            first = strongest[i] if strongest[i] >= 0 else None
+            result = replace(
+                result, pixels=pixels[i], activation=activations[i], best_step=best[i], strongest_step=first
+            )
+        results.append(result)
+    return results
+
+
+def _states(outcome: Outcome, activations: list[float]) -> list[State]:
+    flags = zip(outcome.dead.tolist(), outcome.broken.tolist(), activations, strict=True)
+    return ["non_finite" if broken or not math.isfinite(a) else "dead" if dead else "ok" for dead, broken, a in flags]

@@ -6,16 +6,14 @@ it through one random affine view and takes one step of Adam (Kingma and Ba 2015
 """
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from core.specs import FourierMethod
-from deepvis.ascent import Address, Outcome, Scale
-from deepvis.objectives import Objective, Tracker
+from deepvis.batch import Batch, Outcome, Tracker
 from deepvis.starts import generator, lively_start
 
 CANVAS_MARGIN = 240 / 227
@@ -26,6 +24,28 @@ _COLOUR = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0
 COLOUR_FROM_DECORRELATED = _COLOUR / _COLOUR.norm(dim=0).max()
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass
+class Adam:
+    """Adam's state (Kingma and Ba 2015), climbing; every entry by itself, so every row too."""
+
+    rate: float
+    momentum: Tensor
+    energy: Tensor
+    steps: int = 0
+
+    @classmethod
+    def start(cls, p: Tensor, rate: float) -> "Adam":
+        return cls(rate, torch.zeros_like(p), torch.zeros_like(p))
+
+    def climb(self, p: Tensor, g: Tensor) -> Tensor:
+        """`p` after one step uphill along `g`."""
+        self.steps += 1
+        self.momentum.lerp_(g, 1 - _BETA1)
+        self.energy.mul_(_BETA2).addcmul_(g, g, value=1 - _BETA2)
+        spread = (self.energy / (1 - _BETA2**self.steps)).sqrt_().add_(_EPSILON)
+        return torch.addcdiv(p, self.momentum, spread, value=self.rate / (1 - _BETA1**self.steps))
 
 
 @dataclass(frozen=True)
@@ -54,7 +74,7 @@ class Canvas:
     def paint(self, coefficients: Tensor) -> Tensor:
         """Pictures (N, C, H, W) in [0, 1]."""
         spectrum = torch.view_as_complex(coefficients) * self.amplitudes
-        x = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
+        x: Tensor = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
         if self.channels == 3:
             x = torch.einsum("nchw,dc->ndhw", x, COLOUR_FROM_DECORRELATED.to(x))
         return x.sigmoid()
@@ -75,59 +95,46 @@ class Canvas:
             torch.stack([cos * w / self.width, -sin * h / self.width, 2 * right * w / self.width], 1),
             torch.stack([sin * w / self.height, cos * h / self.height, 2 * down * h / self.height], 1),
         ]
-        grid = F.affine_grid(torch.stack(rows, 1), [len(x), *shape], align_corners=False)
-        return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        grid = functional.affine_grid(torch.stack(rows, 1), [len(x), *shape], align_corners=False)
+        seen: Tensor = functional.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        return seen
 
 
-def fourier_ascent(
-    objective: Objective,
-    method: FourierMethod,
-    scale: Scale,
-    shape: tuple[int, int, int],
-    addresses: Sequence[Address],
-    on_step: Callable[[int], None],
-) -> Outcome:
+def fourier_ascent(batch: Batch, method: FourierMethod) -> Outcome:
     """As `deepvis.ascent.pixel_ascent`; the picture kept is the last one, its unmoved view."""
-    device, steps = objective.units.device, objective.recipe.steps
-    canvas = Canvas.around(shape, method, device)
-    rngs = [generator(*address) for address in addresses]
-    moves = torch.stack([_draw_moves(method, steps, rng) for rng in rngs], 1).to(device)  # (steps, N, 4)
-
-    def gradient(p: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        with torch.enable_grad():
-            p = p.detach().requires_grad_()
-            view = canvas.views(canvas.paint(p), shape, moves[step])
-            a, strongest = objective((view - scale.mean) / scale.std)
-            (g,) = torch.autograd.grad(a.sum() * objective.sign, p)
-        return a.detach(), strongest, g
+    steps = batch.objective.recipe.steps
+    canvas = Canvas.around(batch.shape, method, batch.device)
+    rngs = [generator(*address) for address in batch.addresses]
+    moves = torch.stack([_draw_moves(method, steps, rng) for rng in rngs], 1).to(batch.device)  # (steps, N, 4)
 
     def draw(row: int, attempt: int) -> Tensor:
         deviation = method.start_deviation * 10**attempt
-        return (torch.randn(canvas.shape, generator=rngs[row]) * deviation).to(device)
+        return (torch.randn(canvas.shape, generator=rngs[row]) * deviation).to(batch.device)
 
-    p, dead = lively_start(len(rngs), draw, lambda p: gradient(p, 0)[2])
-    seen = Tracker.of(p[:, :1, :1, :1, 0])  # no picture is tracked: views differ too much to be compared
-    momentum, energy = torch.zeros_like(p), torch.zeros_like(p)
+    p, dead = lively_start(len(rngs), draw, lambda p: _value_and_gradient(batch, canvas, p, moves[0])[2])
+    adam = Adam.start(p, method.learning_rate)
+    seen = Tracker.start(len(p), batch.device)
     for step in range(steps):
-        on_step(step)
-        a, strongest, g = gradient(p, step)
-        seen.see(step, a * objective.sign, strongest, g)
-        g = g.masked_fill(seen.broken.view(-1, 1, 1, 1, 1), 0)
-        _adam(p, g, momentum, energy, method.learning_rate, step + 1)
-    picture = 255 * canvas.centre(canvas.paint(p), shape)
-    last = torch.full_like(seen.best_step, steps - 1)
-    return Outcome(picture, last, seen.strongest_step, dead & ~seen.broken, seen.broken)
+        batch.on_step(step)
+        a, strongest, g = _value_and_gradient(batch, canvas, p, moves[step])
+        seen.see(step, a * batch.objective.sign, strongest, g)
+        p = adam.climb(p, g.masked_fill(seen.broken.view(-1, 1, 1, 1, 1), 0))
+    picture = 255 * canvas.centre(canvas.paint(p), batch.shape)
+    # Views differ too much for their activations to be compared: the last canvas is the result.
+    return seen.outcome(picture, torch.full_like(seen.best_step, steps - 1), dead)
+
+
+def _value_and_gradient(batch: Batch, canvas: Canvas, p: Tensor, moves: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Activations (N,) of one view each, whether each is its layer's strongest (N,), gradient of coefficients."""
+    with torch.enable_grad():
+        p = p.detach().requires_grad_()
+        view = canvas.views(canvas.paint(p), batch.shape, moves)
+        a, strongest = batch.objective(batch.scale.from_picture(view))
+        (g,) = torch.autograd.grad(a.sum() * batch.objective.sign, p)
+    return a.detach(), strongest, g
 
 
 def _draw_moves(method: FourierMethod, steps: int, rng: torch.Generator) -> Tensor:
     """Random views (steps, 4) of one picture: right, down, angle in radians, factor."""
     spread = torch.tensor([method.shift, method.shift, math.radians(method.rotation_degrees), method.scale])
     return (2 * torch.rand(steps, 4, generator=rng) - 1) * spread + torch.tensor([0.0, 0.0, 0.0, 1.0])
-
-
-def _adam(p: Tensor, g: Tensor, momentum: Tensor, energy: Tensor, rate: float, step: int) -> None:
-    """One step uphill, in place; `step` counts from 1."""
-    momentum.lerp_(g, 1 - _BETA1)
-    energy.mul_(_BETA2).addcmul_(g, g, value=1 - _BETA2)
-    scale = (energy / (1 - _BETA2**step)).sqrt_().add_(_EPSILON)
-    p.addcdiv_(momentum, scale, value=rate / (1 - _BETA1**step))

@@ -5,9 +5,10 @@ from torch import nn
 
 from core.specs import LayerInfo, NetworkInfo, Window
 from deepvis.networks.network import Network
+from deepvis.passes import random_pictures
 from deepvis.reading import Objective, Reader, capture, centre_position, layer_values, unit_values
 from deepvis.tracing import TracedLayer, trace
-from deepvis.windows import measure_windows, random_pictures
+from deepvis.windows import measure_windows
 
 __all__ = ["Objective", "Reader", "capture", "centre_position", "describe", "layer_values", "unit_values"]
 
@@ -33,12 +34,17 @@ def describe(network: Network) -> NetworkInfo:
         labels=network.labels,
         parameters=_parameters(network.module),
         layers=tuple(
-            _info(layer, order, windows[layer.name], layer.name == labelled) for order, layer in enumerate(traced)
+            _info(layer, order, windows[layer.name], network.input_shape, layer.name == labelled)
+            for order, layer in enumerate(traced)
         ),
     )
 
 
-def _info(layer: TracedLayer, order: int, window: Window, labelled: bool) -> LayerInfo:
+def _info(
+    layer: TracedLayer, order: int, window: Window, input_shape: tuple[int, int, int], labelled: bool
+) -> LayerInfo:
+    if labelled:  # a class unit is the class score: of a map, the mean over all positions of the whole input
+        window = Window(top=0, left=0, height=input_shape[1], width=input_shape[2], position=(), full=True)
     return LayerInfo(
         name=layer.name,
         kind=layer.kind,

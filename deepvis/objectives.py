@@ -35,30 +35,3 @@ class Objective:
         with torch.no_grad():
             strongest = a * self.sign >= (everyone * self.sign).amax(1)
         return a, strongest
-
-
-@dataclass
-class Tracker:
-    """What is remembered of a running batch: the best image of each row, and which rows broke."""
-
-    best: Tensor  # (N, C, H, W) the best image seen, in whatever space the ascent shows pictures
-    best_score: Tensor  # (N,) its activation, times the direction's sign
-    best_step: Tensor  # (N,)
-    strongest_step: Tensor  # (N,) first step at which the unit was its layer's strongest, -1: never
-    broken: Tensor  # (N,) activation or gradient was infinite or not a number
-
-    @classmethod
-    def of(cls, x: Tensor) -> "Tracker":
-        n = len(x)
-        never = torch.full((n,), -1, device=x.device)
-        lowest = torch.full((n,), -torch.inf, device=x.device)
-        return cls(x.clone(), lowest, never.clone(), never, torch.zeros(n, dtype=torch.bool, device=x.device))
-
-    def see(self, step: int, score: Tensor, strongest: Tensor, g: Tensor) -> Tensor:
-        """Note one step; returns the rows (N,) whose image is the best so far. Broken rows never are."""
-        self.broken |= ~(torch.isfinite(score) & torch.isfinite(g.flatten(1).sum(1)))
-        self.strongest_step = torch.where((self.strongest_step < 0) & strongest, step, self.strongest_step)
-        better = (score > self.best_score) & ~self.broken
-        self.best_score = torch.where(better, score, self.best_score)
-        self.best_step = torch.where(better, step, self.best_step)
-        return better

@@ -12,7 +12,7 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def choose_precision(device: torch.device, wanted: Literal["auto", "float32", "bfloat16"]) -> Precision:
-    """bfloat16 where the hardware multiplies it natively (about three times as fast on AVX-512 machines), else float32."""
+    """bfloat16 where the hardware multiplies it natively (three times as fast on AVX-512 machines), else float32."""
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
@@ -22,7 +22,7 @@ def choose_precision(device: torch.device, wanted: Literal["auto", "float32", "b
 
 
 def prepare(network: Network, device: torch.device, precision: Precision) -> tuple[nn.Module, Precision]:
-    """A copy of the network in channels-last layout and the precision asked for, or float32 where it cannot run in that.
+    """A copy of the network in channels-last layout and the wanted precision, or float32 where it cannot run in that.
 
     Some networks insist on float32 somewhere in their forward pass; one small pass tells.
     """

@@ -90,7 +90,7 @@ def first_tensor(output: Any) -> Tensor:
 
 def batch_first(output: Tensor, batch: int) -> Tensor:
     """(N, ...): windows of a picture that a module folded into the batch get an axis of their own after it."""
-    return output if len(output) == batch else output.unflatten(0, (batch, -1))
+    return output if len(output) == batch else output.reshape(batch, -1, *output.shape[1:])
 
 
 def centre_position(output_shape: Sequence[int], unit_axis: int) -> tuple[int, ...]:
@@ -123,16 +123,17 @@ def layer_values(output: Tensor, layer: HasUnits, position: Sequence[int], objec
     Args:
         output: (N, ...) of `Reader.run`.
         layer: whose output it is; its `unit_axis` does not count the batch.
-        position: indices into the axes that are neither batch nor units, in order.
+        position: indices into the axes that are neither batch nor units, in order; none: the mean over all of them.
         objective: "centre" for the position, "channel" for the mean.
 
     Returns:
         (N, units)
     """
     values = output.movedim(_axis(output, layer), 1)  # (N, units, ...)
-    if objective == "channel":
+    if objective == "channel" or not position:
         return values.flatten(2).mean(2) if values.ndim > 2 else values
-    return values[(slice(None), slice(None), *position)]
+    where: tuple[Any, ...] = (slice(None), slice(None), *position)
+    return values[where]
 
 
 def unit_values(
@@ -144,7 +145,7 @@ def unit_values(
         output: (N, ...) of `Reader.run`.
         layer: whose output it is.
         units: (N,) of whole numbers.
-        position: indices into the axes that are neither batch nor units, in order.
+        position: indices into the axes that are neither batch nor units, in order; none: the mean over all of them.
         objective: "centre" for the position, "channel" for the mean over all positions.
 
     Returns:
@@ -152,9 +153,10 @@ def unit_values(
     """
     rows = torch.arange(len(output), device=output.device)
     values = output.movedim(_axis(output, layer), 1)  # (N, units, ...)
-    if objective == "channel":
+    if objective == "channel" or not position:
         return values[rows, units].flatten(1).mean(1) if values.ndim > 2 else values[rows, units]
-    return values[(rows, units, *position)]
+    where: tuple[Any, ...] = (rows, units, *position)
+    return values[where]
 
 
 def _axis(output: Tensor, layer: HasUnits) -> int:

@@ -18,7 +18,7 @@ def decay(x: Tensor, rate: float) -> Tensor:
 
 
 def blur(x: Tensor, width: float) -> Tensor:
-    """Convolve each channel with a Gaussian of standard deviation `width` pixels, edges reflected (d c b a | a b c d)."""
+    """Convolve each channel with a Gaussian of deviation `width` pixels, edges reflected (d c b a | a b c d)."""
     rows = _blur_matrix(x.shape[-2], width, x.device)  # (H, H)
     columns = _blur_matrix(x.shape[-1], width, x.device)  # (W, W)
     return rows @ (x @ columns.T)
@@ -43,7 +43,7 @@ def clip_small_value(x: Tensor, percentile: float) -> Tensor:
 
 
 def clip_small_benefit(x: Tensor, g: Tensor, percentile: float) -> Tensor:
-    """Set to 0 the pixels whose signed contribution, sum over channels of x g, is below the percentile (toolbox only)."""
+    """Set to 0 the pixels whose sum over channels of x g is below the percentile (toolbox: signed benefit)."""
     return x.masked_fill(below_percentile((x * g).sum(1, keepdim=True), percentile), 0)
 
 
