@@ -171,7 +171,9 @@ def _settings(spec: Spec) -> str:
     """'normalised (rms 8, anneal)' for a step rule."""
     values = spec.model_dump()
     rule = values.pop("rule")
-    told = [f"{k.replace('_', ' ')} {v:g}" if not isinstance(v, bool) else k for k, v in values.items() if v is not False]
+    told = [
+        f"{k.replace('_', ' ')} {v:g}" if not isinstance(v, bool) else k for k, v in values.items() if v is not False
+    ]
     return f"{rule} ({', '.join(told)})"
 
 

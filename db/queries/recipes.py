@@ -7,6 +7,8 @@ from sqlalchemy.orm import Session
 
 from core.errors import UnknownRecipe
 from core.recipes import DEFAULT_RECIPES
+from core.specs import Recipe as RecipeSpec
+from db import networks
 from db.models import Layer, Picture, Recipe
 from db.queries.paging import View
 
@@ -41,9 +43,32 @@ def recipes_of_layers(session: Session, layer_ids: Sequence[int]) -> dict[int, l
     pictured = exists().where(Picture.layer_id == Layer.id, Picture.recipe_hash == Recipe.hash)
     pairs = select(Layer.id, Recipe).where(Layer.id.in_(layer_ids), pictured)
     found: dict[int, list[RecipeItem]] = {layer_id: [] for layer_id in layer_ids}
-    for layer_id, recipe in session.execute(pairs).tuples():
+    for layer_id, recipe in session.execute(pairs):
         found[layer_id].append(recipe_item(recipe))
     return {layer_id: sorted(recipes, key=shown_order) for layer_id, recipes in found.items()}
+
+
+def recipes_of_network(session: Session, network: str) -> dict[str, list[RecipeItem]]:
+    """The recipes that each layer of a network has pictures of, by the layer's name, in forward order.
+
+    Raises:
+        UnknownNetwork: there is no such network.
+    """
+    layers = networks.find(session, network).layers
+    found = recipes_of_layers(session, [layer.id for layer in layers])
+    return {layer.name: found[layer.id] for layer in layers}
+
+
+def get_recipe(session: Session, recipe_hash: str) -> RecipeSpec:
+    """The whole recipe of that content hash.
+
+    Raises:
+        UnknownRecipe: no atlas has used it.
+    """
+    recipe = session.get(Recipe, recipe_hash)
+    if recipe is None:
+        raise UnknownRecipe(f"There is no recipe {recipe_hash!r}.", "See the recipes of a layer for theirs.")
+    return RecipeSpec.model_validate(recipe.spec)
 
 
 def choose_recipe(recipes: Sequence[RecipeItem], recipe_hash: str | None) -> RecipeItem | None:

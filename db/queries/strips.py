@@ -27,15 +27,20 @@ class LabelHit(View):
     item: UnitItem
 
 
-def layer_strip(session: Session, network: str, *, limit: int = 16) -> tuple[LayerStrip, ...]:
+def layer_strip(
+    session: Session, network: str, *, recipe_hash: str | None = None, limit: int = 16
+) -> tuple[LayerStrip, ...]:
     """Every layer in forward order, each with up to `limit` thumbnails; units with a picture come before dead ones.
+
+    They are of the recipe named (a layer without it has no items), else of the first that each layer has.
 
     Raises:
         UnknownNetwork: there is no such network.
     """
     found = networks.find(session, network)
     recipes = recipes_of_layers(session, [layer.id for layer in found.layers])
-    shown = {layer_id: have[0] for layer_id, have in recipes.items() if have}
+    named = {key: [r for r in have if recipe_hash in (None, r.hash)] for key, have in recipes.items()}
+    shown = {layer_id: have[0] for layer_id, have in named.items() if have}
     pictures = _first_pictures(session, shown, limit)
     return tuple(
         LayerStrip(

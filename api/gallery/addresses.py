@@ -1,0 +1,29 @@
+"""Addresses of pages: names that never change, so that a link to a picture stays good."""
+
+from urllib.parse import quote, urlencode
+
+
+def network(name: str, **query: object) -> str:
+    """The page of a network."""
+    return _with(f"/networks/{quote(name, safe='@')}", query)
+
+
+def layer(network_name: str, layer_name: str, **query: object) -> str:
+    """The page of a layer."""
+    return _with(f"{network(network_name)}/layers/{quote(layer_name)}", query)
+
+
+def unit(network_name: str, layer_name: str, number: int, **query: object) -> str:
+    """The page of a unit."""
+    return _with(f"{layer(network_name, layer_name)}/units/{number}", query)
+
+
+def atlas(atlas_id: str) -> str:
+    """The page of an atlas."""
+    return f"/atlases/{quote(atlas_id)}"
+
+
+def _with(path: str, query: dict[str, object]) -> str:
+    """`path` with what of `query` is neither None nor empty."""
+    told = {key: value for key, value in query.items() if value not in (None, "")}
+    return f"{path}?{urlencode(told)}" if told else path

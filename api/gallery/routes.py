@@ -1,0 +1,185 @@
+"""The pages' addresses. Each reads through `db.queries` and hands a template what it shows."""
+
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+from apiflask import APIBlueprint
+from flask import render_template, request, url_for
+
+from api.gallery import compress, layers, words
+from api.gallery.atlases import atlas_row, failed_shards
+from api.gallery.networks import known_names, network_cards, network_page
+from api.gallery.tiles import hit_tile
+from api.gallery.units import across, beside, heading, provenance, unit_page
+from api.services import services
+from core.recipes import DEFAULT_RECIPES, NAMED_RECIPES
+from core.specs import MAX_SEEDS, MAX_STEPS
+from db.queries.atlases import get_atlas, list_atlases
+from db.queries.networks import get_network
+from db.queries.recipes import get_recipe
+from db.queries.units import find_labels, get_unit
+
+blueprint = APIBlueprint(
+    "gallery",
+    __name__,
+    enable_openapi=False,
+    template_folder="templates",
+    static_folder="static",
+    static_url_path="/assets",
+)
+blueprint.after_request(compress.compress)
+
+HOME_ATLASES = 8
+MOST_HITS = 60
+# Offered in the form: the default styles first. The published ones are for the paper's own network.
+OFFERED = [recipe for recipe in NAMED_RECIPES.values() if "." not in recipe.name]
+
+
+# --- what every template may use (pages of problems included) -----------------------
+
+
+@blueprint.app_context_processor
+def vocabulary() -> dict[str, object]:
+    """Words and helpers of every template."""
+    return {
+        "asset": asset,
+        "atlas_states": words.ATLAS_STATES,
+        "empty_pictures": words.EMPTY_PICTURES,
+        "kinds": words.KINDS,
+        "library_version": version("deepvis"),
+    }
+
+
+for _name, _filter in words.FILTERS.items():
+    blueprint.add_app_template_filter(_filter, _name)
+
+
+def asset(name: str) -> str:
+    """The address of a static file; it changes with the content, so that a browser never shows an old one."""
+    return url_for("gallery.static", filename=name, v=_digest(name))
+
+
+@cache
+def _digest(name: str) -> str:
+    return sha256(Path(__file__).with_name("static").joinpath(name).read_bytes()).hexdigest()[:12]
+
+
+# --- home and atlases -------------------------------------------------------------------
+
+
+@blueprint.get("/")
+def home() -> str:
+    """Networks with pictures, atlases with their progress, and the form that asks for one."""
+    with services().sessions() as session:
+        rows = [atlas_row(atlas) for atlas in list_atlases(session, limit=HOME_ATLASES).items]
+        cards = [card for card in network_cards(session) if card.mosaic]
+        known = known_names(session)
+    return render_template(
+        "home.html",
+        section="home",
+        networks=cards,
+        atlases=rows,
+        live=any(row.is_live for row in rows),
+        known=known,
+        suggested=cards[0].name if cards else "demo",
+        recipes=OFFERED,
+        default_recipes=DEFAULT_RECIPES,
+        max_seeds=MAX_SEEDS,
+        max_steps=MAX_STEPS,
+    )
+
+
+@blueprint.get("/live")
+def home_live() -> str:
+    """The part of the home page that changes by itself."""
+    with services().sessions() as session:
+        rows = [atlas_row(atlas) for atlas in list_atlases(session, limit=HOME_ATLASES).items]
+    return render_template("live_home.html", atlases=rows, live=any(row.is_live for row in rows))
+
+
+@blueprint.get("/atlases/<atlas_id>")
+def atlas(atlas_id: str) -> str:
+    """How far an atlas is, and what failed."""
+    return _atlas("atlas.html", atlas_id)
+
+
+@blueprint.get("/atlases/<atlas_id>/live")
+def atlas_live(atlas_id: str) -> str:
+    """The part of an atlas's page that changes by itself."""
+    return _atlas("live_atlas.html", atlas_id)
+
+
+def _atlas(template: str, atlas_id: str) -> str:
+    with services().sessions() as session:
+        found = get_atlas(session, atlas_id)
+    return render_template(template, section="home", atlas=atlas_row(found), failures=failed_shards(found))
+
+
+# --- networks, layers, units ----------------------------------------------------------------
+
+
+@blueprint.get("/networks")
+def networks() -> str:
+    """Every network known by name."""
+    with services().sessions() as session:
+        cards = network_cards(session)
+        names = known_names(session)
+    described = {card.name for card in cards}
+    others = [name for name in names if name not in described]
+    return render_template("networks.html", section="networks", described=cards, others=others)
+
+
+@blueprint.get("/networks/<name>")
+def network(name: str) -> str:
+    """The whole network: a strip of thumbnails for every layer."""
+    with services().sessions() as session:
+        found = get_network(session, name)
+        page = network_page(session, name, request.args.get("recipe", ""))
+    return render_template("network.html", section="networks", network=found, page=page)
+
+
+@blueprint.get("/networks/<name>/layers/<path:layer_name>")
+def layer(name: str, layer_name: str) -> str:
+    """All units of a layer as a grid."""
+    with services().sessions() as session:
+        found = get_network(session, name)
+        page = layers.layer_page(session, found, layer_name, layers.asked(request.args))
+    return render_template("layer.html", section="networks", network=found, page=page, layer=page.layer)
+
+
+@blueprint.get("/networks/<name>/layers/<path:layer_name>/units/<int:number>")
+def unit(name: str, layer_name: str, number: int) -> str:
+    """One unit: its styles side by side, its seeds, one picture up close."""
+    style, seed = request.args.get("recipe", ""), request.args.get("seed", type=int)
+    with services().sessions() as session:
+        found = get_network(session, name)
+        one = get_unit(session, name, layer_name, number)
+        page = unit_page(one, style, seed or 0)
+        recipe = get_recipe(session, page.style.hash) if page else None
+        above, below = layers.around(session, found, layer_name)
+    return render_template(
+        "unit.html",
+        section="networks",
+        network=found,
+        unit=one,
+        layer=one.layer,
+        heading=heading(one),
+        page=page,
+        provenance=provenance(page.picture, recipe) if page and page.picture and recipe else [],
+        left=beside(one, one.previous, style, seed),
+        right=beside(one, one.next, style, seed),
+        above=across(one, above, style, seed),
+        below=across(one, below, style, seed),
+    )
+
+
+@blueprint.get("/search")
+def search() -> str:
+    """Class units by their label, across every network."""
+    query = request.args.get("q", "").strip()[:100]
+    with services().sessions() as session:
+        hits = find_labels(session, None, query, limit=MOST_HITS + 1)
+    found = [(hit, hit_tile(hit)) for hit in hits[:MOST_HITS]]
+    return render_template("search.html", query=query, found=found, more=len(hits) > MOST_HITS)
