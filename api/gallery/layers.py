@@ -145,7 +145,7 @@ def _summary(units: UnitPage, wanted: Asked) -> str:
 def around(session: Session, network: NetworkView, name: str) -> tuple[LayerInfo | None, LayerInfo | None]:
     """The layers before and after one, in forward order, of those that have pictures."""
     pictured = recipes_of_network(session, network.name)
-    shown = [layer for layer in network.layer_list if pictured[layer.name] or layer.name == name]
+    shown = [layer for layer in network.layers if pictured[layer.name] or layer.name == name]
     place = next((n for n, layer in enumerate(shown) if layer.name == name), 0)
     return (shown[place - 1] if place else None), (shown[place + 1] if place + 1 < len(shown) else None)
 

@@ -79,7 +79,7 @@ def all_recipes(by_layer: dict[str, list[RecipeItem]]) -> list[RecipeItem]:
 def _card(session: Session, network: NetworkItem) -> NetworkCard:
     strips = layer_strip(session, network.name, limit=12)
     address = addresses.network(network.name)
-    return NetworkCard(network.name, address, network.layers, network.units, mosaic(network.name, strips))
+    return NetworkCard(network.name, address, network.layer_count, network.unit_count, mosaic(network.name, strips))
 
 
 def _strip(network: str, strip: LayerStrip, style: Style | None, *, other: bool) -> Strip:
