@@ -64,4 +64,4 @@ def _waiting(session: Session, atlas_id: str, limit: int, stale: datetime) -> It
     unsent = or_(Shard.enqueued_at.is_(None), Shard.enqueued_at < stale)
     statement = select(Shard.id, Shard.cost_seconds).where(Shard.atlas_id == atlas_id, unsent)
     pending = statement.where(Shard.state == ShardState.PENDING).order_by(Shard.id).limit(limit)
-    yield from session.execute(pending).tuples()
+    yield from session.execute(pending)

@@ -167,7 +167,7 @@ def reap_expired(session: Session, max_attempts: int) -> list[int]:
     """End the leases that ran out, each a failed attempt; ids of the shards that wait again (the others are failed)."""
     moment = clock.now(session)
     expired = select(Shard.id, Shard.atlas_id).where(_ran_out(moment)).order_by(Shard.atlas_id, Shard.id)
-    found = session.execute(expired).tuples().all()
+    found = session.execute(expired).all()
     waiting: list[int] = []
     for atlas_id in dict.fromkeys(atlas_id for _, atlas_id in found):
         lock_atlas(session, atlas_id)
@@ -249,7 +249,7 @@ def _missing(session: Session, shard: Shard) -> tuple[tuple[int, int], ...]:
         Picture.seed < shard.seeds,
         Picture.unit.between(shard.units[0], shard.units[-1]),
     )
-    present = set(session.execute(stored).tuples())
+    present = set(session.execute(stored))
     wanted = ((unit, seed) for unit in shard.units for seed in range(shard.seeds))
     return tuple(address for address in wanted if address not in present)
 

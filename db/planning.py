@@ -105,7 +105,7 @@ def _insert(session: Session, rows: Iterable[dict[str, Any]]) -> int:
 
 
 def _rows(session: Session, atlas: Atlas, shards: Iterable[ShardSpec]) -> Iterator[dict[str, Any]]:
-    ids = dict(session.execute(select(Layer.name, Layer.id).where(Layer.network_id == atlas.network_id)).tuples())
+    ids = dict(session.execute(select(Layer.name, Layer.id).where(Layer.network_id == atlas.network_id)).all())
     finished: dict[tuple[int, str, int], set[int]] = {}
     for shard in shards:
         if shard.layer not in ids:

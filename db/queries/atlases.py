@@ -178,7 +178,7 @@ def _recent(session: Session, ids: Sequence[str], since: datetime) -> dict[str, 
     """Images of the shards computed and finished after `since`, and when the first of them was started."""
     statement = select(Shard.atlas_id, func.sum(Shard.images), func.min(Shard.started_at))
     computed = statement.where(Shard.atlas_id.in_(ids), Shard.finished_at >= since, Shard.seconds > 0)
-    rows = session.execute(computed.where(Shard.state == ShardState.DONE).group_by(Shard.atlas_id)).tuples()
+    rows = session.execute(computed.where(Shard.state == ShardState.DONE).group_by(Shard.atlas_id))
     return {atlas_id: _Sums(images=images, earliest=earliest) for atlas_id, images, earliest in rows}
 
 

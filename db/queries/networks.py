@@ -85,7 +85,7 @@ def get_network(session: Session, name: str) -> NetworkView:
 
 def _sizes(session: Session, ids: list[int]) -> dict[int, tuple[int, int]]:
     counted = select(Layer.network_id, func.count(), func.sum(Layer.units)).where(Layer.network_id.in_(ids))
-    rows = session.execute(counted.group_by(Layer.network_id)).tuples()
+    rows = session.execute(counted.group_by(Layer.network_id))
     return {network_id: (layers, units) for network_id, layers, units in rows}
 
 

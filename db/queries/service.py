@@ -72,7 +72,7 @@ def _worker(row: Worker, since: datetime) -> WorkerItem:
 def _queue(session: Session, moment: datetime) -> QueueView:
     states = (ShardState.PENDING, ShardState.RUNNING, ShardState.FAILED)
     grouped = select(Shard.state, func.count()).where(Shard.state.in_(states)).group_by(Shard.state)
-    counts = dict(session.execute(grouped).tuples())
+    counts = dict(session.execute(grouped).all())
     unplanned = or_(Atlas.state == AtlasState.QUEUED, Atlas.state == AtlasState.PLANNING)
     waiting = exists().where(Shard.atlas_id == Atlas.id, Shard.state == ShardState.PENDING)
     oldest = session.scalar(select(func.min(Atlas.planned_at)).where(Atlas.state == AtlasState.RUNNING, waiting))
