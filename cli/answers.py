@@ -9,11 +9,11 @@ FINISHED = frozenset({"complete", "complete_with_failures", "cancelled", "failed
 
 
 class Progress(BaseModel):
-    """How far an atlas is. Numbers of pictures; the rate is in pictures a second."""
+    """How far an atlas is. Numbers of pictures."""
 
     images: int = 0
-    images_done: float = 0
-    rate: float | None = None
+    images_done: int = 0
+    images_per_second: float | None = None
     seconds_left: float | None = None
 
 
@@ -31,7 +31,7 @@ class AtlasAnswer(BaseModel):
     id: str
     network: str
     state: AtlasState
-    error: str = ""
+    error: str | None = None
     progress: Progress = Progress()
     failures: list[Failure] = []
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.parse import NameList, UnitList
+from cli.parse import name_list, unit_list
 
 if TYPE_CHECKING:
     from cli.client import Client
@@ -18,19 +18,21 @@ INTERRUPTED_STATUS = 130
 
 @click.command()
 @click.argument("network")
-@click.option("--layers", type=NameList(), help="Layers by name; all convolutional and linear ones if not given.")
-@click.option("--units", type=UnitList(), help="Units of each layer, like 0-9,12; all if not given.")
-@click.option("--recipes", type=NameList(), help="Styles by name; Fourier and the paper's four if not given.")
-@click.option("--seeds", type=click.IntRange(1, MOST_SEEDS), help="Pictures of each unit a style.")
-@click.option("--steps", type=click.IntRange(1, MOST_STEPS), help="Steps of the ascent, instead of the recipe's own.")
+@click.option("--layers", metavar="A,B", callback=name_list, help="Layers by name; default: convolutional and linear.")
+@click.option("--units", metavar="0-9,12", callback=unit_list, help="Units of each layer; default: all.")
+@click.option(
+    "--recipes", metavar="A,B", callback=name_list, help="Styles by name; default: Fourier, the paper's four."
+)
+@click.option("--seeds", type=click.IntRange(1, MOST_SEEDS), help="Pictures of each unit in each style; default: 1.")
+@click.option("--steps", type=click.IntRange(1, MOST_STEPS), help="Steps of each picture; default: the style's own.")
 @click.option(
     "--weights",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Weights for NETWORK from a .safetensors or .pth file (needs this service's database and pictures).",
 )
-@click.option("--wait", is_flag=True, help="Show progress until it is done; the exit status says whether all went well.")
+@click.option("--wait", is_flag=True, help="Show progress until it is done; the exit status says how it went.")
 @click.pass_context
-def atlas(ctx: click.Context, network: str, weights: Path | None, wait: bool, **wishes: Any) -> None:
+def atlas(ctx: click.Context, /, network: str, weights: Path | None, wait: bool, **wishes: Any) -> None:
     """Make an atlas of NETWORK: pictures of what its units look for.
 
     What exists already (same weights, layer, unit, recipe and seed) is reused. The service must be running

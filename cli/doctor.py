@@ -5,14 +5,17 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from core.errors import DeepvisError
-from core.settings import Settings
+
+if TYPE_CHECKING:
+    from core.settings import Settings
 
 LEAST_FREE_BYTES = 2_000_000_000
 _MARKS = {"ok": ("ok", "green"), "missing": ("MISSING", "red"), "optional": ("-", "yellow")}
@@ -31,7 +34,7 @@ class Finding:
 @click.command()
 @click.pass_context
 def doctor(ctx: click.Context) -> None:
-    """Check this installation: each line says what is there or missing, and how to get it.
+    """Say what is there, what is missing, and how to get it.
 
     The exit status is 1 if something that is needed is missing.
     """
@@ -50,7 +53,7 @@ def examine() -> Iterator[Finding]:
 
     yield _attempt("Python", check_python)
     for package in ("torch", "torchvision"):
-        yield _attempt(package, lambda package=package: check_package(package))
+        yield _attempt(package, partial(check_package, package))
     yield _attempt("CUDA", check_cuda)
     try:
         settings = connected_settings()
@@ -59,7 +62,7 @@ def examine() -> Iterator[Finding]:
         return
     yield Finding("Settings", "ok", _named(settings))
     for name, check in SETUP_CHECKS.items():
-        yield _attempt(name, lambda check=check: check(settings))
+        yield _attempt(name, partial(check, settings))
     yield from (check_program(*program) for program in TEST_PROGRAMS)
 
 
@@ -80,7 +83,7 @@ def _show(finding: Finding) -> None:
         click.echo(f"{'':<21} {finding.remedy}")
 
 
-def _named(settings: Settings) -> str:
+def _named(settings: "Settings") -> str:
     given = sorted(f"DEEPVIS_{name.upper()}" for name in settings.model_fields_set & _from_environment())
     return f"{', '.join(given) or 'none'} set; home is {settings.home_path}"
 
@@ -111,17 +114,17 @@ def check_cuda() -> Finding:
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
         return Finding("CUDA", "ok", names)
-    return Finding("CUDA", "optional", "no GPU that torch can use; the CPU computes", "GPUs need a CUDA build of torch.")
+    return Finding("CUDA", "optional", "none that torch can use; the CPU computes", "GPUs need a CUDA build of torch.")
 
 
-def check_networks(settings: Settings) -> Finding:
+def check_networks(settings: "Settings") -> Finding:
     """The networks can be listed, the operator's file included."""
     from deepvis.networks import catalogue
 
     return Finding("Networks", "ok", f"{len(catalogue(settings.networks_file))} known")
 
 
-def check_redis(settings: Settings) -> Finding:
+def check_redis(settings: "Settings") -> Finding:
     """The broker that is named answers; or there is a server that `deepvis up` can start."""
     from cli.embedded_redis import answers, find_server, server_version
 
@@ -133,7 +136,7 @@ def check_redis(settings: Settings) -> Finding:
     return Finding("Redis", "missing", "the broker does not answer", "Start it, or mend DEEPVIS_BROKER_URL.")
 
 
-def check_database(settings: Settings) -> Finding:
+def check_database(settings: "Settings") -> Finding:
     """The database is reachable and has this version's tables; SQLite's file may still have to be made."""
     from cli.texts import without_password
     from db.session import check_schema, make_engine
@@ -149,7 +152,7 @@ def check_database(settings: Settings) -> Finding:
     return Finding("Database", "ok", without_password(url))
 
 
-def check_store(settings: Settings) -> Finding:
+def check_store(settings: "Settings") -> Finding:
     """The picture store takes, gives and deletes."""
     from store import open_store
 
@@ -160,7 +163,7 @@ def check_store(settings: Settings) -> Finding:
     return Finding("Pictures", "ok", f"{settings.resolved_store_url} takes, gives and deletes")
 
 
-def check_disk(settings: Settings) -> Finding:
+def check_disk(settings: "Settings") -> Finding:
     """Room for pictures."""
     from cli.texts import size
 
@@ -171,7 +174,7 @@ def check_disk(settings: Settings) -> Finding:
     return Finding("Disk", "ok" if enough else "missing", f"{size(free)} free at {folder}", remedy)
 
 
-def check_port(settings: Settings) -> Finding:
+def check_port(settings: "Settings") -> Finding:
     """The web server's port is free, or our own server's."""
     from cli.ports import is_free
     from cli.running import read_running
@@ -183,7 +186,7 @@ def check_port(settings: Settings) -> Finding:
     return Finding("Port", "optional", f"{settings.port} is taken; `deepvis up` takes a free one", "Set DEEPVIS_PORT.")
 
 
-SETUP_CHECKS: dict[str, Callable[[Settings], Finding]] = {
+SETUP_CHECKS: "dict[str, Callable[[Settings], Finding]]" = {
     "Networks": check_networks,
     "Redis": check_redis,
     "Database": check_database,

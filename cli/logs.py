@@ -27,18 +27,19 @@ def last_lines(path: Path, count: int) -> list[str]:
 
 
 class LogTail:
-    """Shows what is appended to a log after `start` bytes: warnings and errors, or `everything`."""
+    """Shows what is appended to a log after `start` bytes: `warnings` (and errors), `everything`, or nothing."""
 
-    def __init__(self, name: str, path: Path, start: int, *, everything: bool) -> None:
+    def __init__(self, name: str, path: Path, start: int, *, warnings: bool, everything: bool) -> None:
         self._name = name
         self._path = path
         self._position = start
+        self._warnings = warnings
         self._everything = everything
 
     def show(self) -> None:
         """Print the news, each line with the name of its process."""
         for line in self._new_lines():
-            if self._everything or _NOTEWORTHY.search(line):
+            if self._everything or (self._warnings and _NOTEWORTHY.search(line)):
                 click.echo(f"{self._name:<6} | {line[:_LINE_CHARACTERS]}", err=True)
 
     def _new_lines(self) -> list[str]:

@@ -17,7 +17,10 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for p
 @click.argument("search", required=False, default="")
 @as_json
 def networks(search: str, as_json: bool) -> None:
-    """List the networks that can be visualised, those whose name contains SEARCH if given."""
+    """List the networks that can be visualised.
+
+    With SEARCH, those whose name contains it.
+    """
     from core.settings import load_settings
     from deepvis.networks import catalogue
 
@@ -39,9 +42,10 @@ def _weights(source: "NetworkSource") -> str:
 @click.option("--all", "everything", is_flag=True, help="Also layers that an atlas takes only on request.")
 @as_json
 def layers(network: str, everything: bool, as_json: bool) -> None:
-    """List the layers of NETWORK in forward order, with units, output shape and window (receptive field).
+    """List the layers of NETWORK in forward order.
 
-    NETWORK is loaded and traced in this process; its layers need no trained weights, so `NAME@random` will do.
+    Each with its units, output shape and window (receptive field). NETWORK is loaded and traced in this process; its
+    layers need no trained weights, so `NAME@random` will do.
     """
     from core.settings import load_settings
     from deepvis.layers import describe

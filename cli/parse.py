@@ -1,32 +1,29 @@
-"""Texts that people type, to values."""
+"""Texts that people type, to values: callbacks of options."""
 
 import click
 
-MOST_UNITS = 100_000
+MOST_UNITS = 65_536
+"""Most units that may be listed, as the API has it."""
 
 
-class NameList(click.ParamType):
+def name_list(ctx: click.Context, option: click.Parameter, text: str | None) -> list[str] | None:
     """Comma-separated names."""
-
-    name = "a,b,..."
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-        names = [part.strip() for part in value.split(",")]
-        if not all(names):
-            self.fail(f"{value!r} has an empty name; write names with single commas between them.", param, ctx)
-        return names
+    if text is None:
+        return None
+    names = [part.strip() for part in text.split(",")]
+    if not all(names):
+        raise click.BadParameter(f"{text!r} has an empty name; write names with single commas between them.")
+    return names
 
 
-class UnitList(click.ParamType):
-    """Units like `0-9,12`: numbers and inclusive ranges, ascending in the result, each once."""
-
-    name = "0-9,12"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
-        try:
-            return sorted({unit for part in value.split(",") for unit in _range(part)})
-        except ValueError:
-            self.fail(f"{value!r} is not a list of units; write numbers and ranges like 0-9,12.", param, ctx)
+def unit_list(ctx: click.Context, option: click.Parameter, text: str | None) -> list[int] | None:
+    """Units like `0-9,12`: numbers and inclusive ranges; ascending in the result, each once."""
+    if text is None:
+        return None
+    try:
+        return sorted({unit for part in text.split(",") for unit in _range(part)})
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no list of units; write numbers and ranges like 0-9,12.") from None
 
 
 def _range(part: str) -> range:

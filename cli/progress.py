@@ -73,13 +73,14 @@ def _bar(console: object) -> Iterator[Show]:
 
 
 def _lines() -> Show:
-    last = {"text": "", "at": 0.0}
+    shown, shown_at = "", -LINE_SECONDS
 
     def show(atlas: AtlasAnswer) -> None:
-        text, now = f"{_phase(atlas)} {_counts(atlas)}", time.monotonic()
-        if text != last["text"] and (atlas.finished or now - float(last["at"]) >= LINE_SECONDS):
+        nonlocal shown, shown_at
+        text, now = f"{_phase(atlas)} {_counts(atlas)}".strip(), time.monotonic()
+        if text != shown and (atlas.finished or now - shown_at >= LINE_SECONDS):
             click.echo(text, err=True)
-            last.update(text=text, at=now)
+            shown, shown_at = text, now
 
     return show
 
@@ -93,7 +94,7 @@ def _counts(atlas: AtlasAnswer) -> str:
     progress = atlas.progress
     if not progress.images:
         return ""
-    counts = [f"{int(progress.images_done)} of {progress.images} pictures"]
-    if progress.rate and not atlas.finished:
-        counts += [f"{progress.rate:.2g}/s", f"{duration(progress.seconds_left)} left"]
+    counts = [f"{progress.images_done} of {progress.images} pictures"]
+    if progress.images_per_second and not atlas.finished:
+        counts += [f"{progress.images_per_second:.2g}/s", f"{duration(progress.seconds_left)} left"]
     return ", ".join(counts)

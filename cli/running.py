@@ -55,9 +55,11 @@ def claim(home: Path) -> Iterator[TextIO]:
             other = read_running(home)
             where = f" at {other.url} (process {other.pid})" if other else ""
             raise Conflict(f"deepvis already runs on {home}{where}.", "Stop it first, or set another DEEPVIS_HOME.")
-        file.truncate(0)
-        yield file
-        file.truncate(0)
+        try:
+            file.truncate(0)
+            yield file
+        finally:
+            file.truncate(0)
 
 
 def write_note(file: TextIO, note: Running) -> None:

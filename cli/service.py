@@ -1,23 +1,25 @@
 """The long-running parts, each alone: `deepvis worker` and `deepvis api`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.settings import Settings
+if TYPE_CHECKING:
+    from core.settings import Settings
 
 
 @click.command()
-def worker() -> None:
-    """Run one worker: it plans atlases and computes shards on the GPU if there is one, else on the CPU.
+@click.pass_context
+def worker(ctx: click.Context) -> None:
+    """Run one worker: it plans atlases and makes pictures.
 
-    Start one for each device, on any machine that reaches the broker, the database and the picture store. SIGTERM lets
-    it finish its shard or give it back.
+    It computes on a GPU if there is one, else on the CPU. Start one for each device, on any machine that reaches the
+    broker, the database and the picture store. SIGTERM lets it finish its shard or give it back.
     """
     from cli.running import connected_settings
     from workers.main import run
 
-    run(connected_settings())
+    ctx.exit(run(connected_settings()))
 
 
 @click.command()
@@ -38,7 +40,7 @@ def given(**options: object) -> dict[str, object]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def gunicorn_options(settings: Settings) -> dict[str, Any]:
+def gunicorn_options(settings: "Settings") -> dict[str, Any]:
     """One process with threads: the work is database reads, file reads and waiting."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return {
@@ -56,7 +58,7 @@ def gunicorn_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: "Settings") -> None:
     """Serve the API and the gallery with gunicorn, in this process, until a signal comes."""
     from gunicorn.app.base import BaseApplication
 

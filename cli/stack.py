@@ -9,13 +9,17 @@ from dataclasses import dataclass
 import click
 
 from cli import embedded_redis, running
+from cli.client import Client
 from cli.ports import usual_or_free
 from cli.supervisor import Supervisor
+from cli.texts import without_password
 from core.errors import NotReady
 from core.settings import Settings, load_settings
 
 WEB_START_SECONDS = 60.0
-WORKER_GRACE_SECONDS = 30.0
+CATALOGUE_SECONDS = 180.0
+WORKER_MARGIN_SECONDS = 25.0
+"""A worker may take this much longer than `stop_seconds` to end."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,12 @@ def running_stack(settings: Settings, *, verbose: bool = False) -> Iterator[Stac
             settings = _with_port(settings)
             env = _environment(settings)
             supervisor.start("web", _deepvis("api"), env)
-            supervisor.start("worker", _deepvis("worker"), env, WORKER_GRACE_SECONDS)
+            grace_seconds = settings.stop_seconds + WORKER_MARGIN_SECONDS
+            supervisor.start("worker", _deepvis("worker"), env, grace_seconds=grace_seconds)
             _wait_for_web(settings, supervisor)
             broker_url = settings.broker_url
             running.write_note(note, running.Running(pid=os.getpid(), url=settings.resolved_url, broker_url=broker_url))
+            _wait_for_catalogue(settings, supervisor)
             yield Stack(settings, supervisor)
 
 
@@ -56,7 +62,7 @@ def _migrate(settings: Settings) -> None:
     from db.migrate import upgrade
 
     upgrade(settings.resolved_database_url)
-    say("Database", settings.safe_database_url)
+    say("Database", without_password(settings.resolved_database_url))
 
 
 def _with_redis(settings: Settings, supervisor: Supervisor) -> Settings:
@@ -65,7 +71,8 @@ def _with_redis(settings: Settings, supervisor: Supervisor) -> Settings:
         return settings
     server = embedded_redis.find_server()
     configuration, url = embedded_redis.write_configuration(settings.home_path / "redis")
-    supervisor.start("redis", [str(server), str(configuration)], dict(os.environ))
+    # Redis warns of the machine's memory settings at every start.
+    supervisor.start("redis", [str(server), str(configuration)], os.environ, warnings=False)
     embedded_redis.wait_until_ready(url, supervisor.wait)
     say("Redis", f"{embedded_redis.server_version(server)} of its own ({server})")
     return changed(settings, broker_url=url)
@@ -111,6 +118,16 @@ def _wait_for_web(settings: Settings, supervisor: Supervisor) -> None:
             if httpx.get(f"{settings.resolved_url}/healthz", timeout=5, trust_env=False).is_success:
                 return
     raise NotReady(f"The web server did not answer within {WEB_START_SECONDS:.0f} seconds.", "Look into its log.")
+
+
+def _wait_for_catalogue(settings: Settings, supervisor: Supervisor) -> None:
+    """The first worker on a new database makes the networks known; before that nothing can be asked for."""
+    with Client(settings) as client:
+        for _ in range(int(CATALOGUE_SECONDS / 0.5)):
+            if client.get("/networks", limit=1)["items"]:
+                return
+            supervisor.wait(0.5)
+    raise NotReady(f"The worker made no networks known within {CATALOGUE_SECONDS:.0f} seconds.", "Look into its log.")
 
 
 def say(what: str, text: str) -> None:

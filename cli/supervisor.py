@@ -26,7 +26,7 @@ class PartEnded(NotReady):
     slug, title = "part-ended", "A part of the service ended"
 
 
-class StopRequested(Exception):  # noqa: N818  # it is a wish, not an error
+class StopRequested(Exception):  # it is a wish, not an error
     """Somebody asked us to stop: Ctrl-C or a signal."""
 
 
@@ -66,8 +66,19 @@ class Supervisor:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal itself returned
 
-    def start(self, name: str, command: Sequence[str], env: Mapping[str, str], grace_seconds: float = 10.0) -> Child:
-        """Start `command` in a process group of its own (a terminal's Ctrl-C reaches us alone), output to its log."""
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        grace_seconds: float = 10.0,
+        warnings: bool = True,
+    ) -> Child:
+        """Start `command` in a process group of its own (a terminal's Ctrl-C reaches us alone), output to its log.
+
+        `grace_seconds` is what it may take to end by itself; `warnings` says whether those in its log are shown.
+        """
         log = self._log_folder / f"{name}.log"
         with open_log(log) as output:
             start = log.stat().st_size
@@ -75,7 +86,8 @@ class Supervisor:
             process = subprocess.Popen(  # noqa: S603  # our own commands, as lists, through no shell
                 tethered, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True
             )
-        child = Child(name, process, log, LogTail(name, log, start, everything=self._verbose), grace_seconds)
+        tail = LogTail(name, log, start, warnings=warnings, everything=self._verbose)
+        child = Child(name, process, log, tail, grace_seconds)
         self._children.append(child)
         return child
 

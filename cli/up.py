@@ -1,9 +1,13 @@
 """`deepvis up` and `deepvis demo`: everything on this machine, in the foreground, until Ctrl-C."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from cli.stack import Stack, running_stack, say
 from cli.supervisor import StopRequested
+
+if TYPE_CHECKING:
+    from cli.stack import Stack
 
 DEMO_NETWORK = "demo"
 
@@ -15,12 +19,13 @@ verbose_option = click.option("--verbose", "-v", is_flag=True, help="Show every 
 @port_option
 @verbose_option
 def up(port: int | None, verbose: bool) -> None:
-    """Run everything on this machine: database, pictures, Redis, one worker and the web server.
+    """Run everything on this machine until Ctrl-C.
 
-    Redis is started for you unless DEEPVIS_BROKER_URL names one. Everything is kept in DEEPVIS_HOME. Ctrl-C stops all
-    of it; atlases that are not finished go on the next time.
+    That is the database, the pictures, Redis, one worker and the web server. Redis is started for you unless
+    DEEPVIS_BROKER_URL names one. Everything is kept in DEEPVIS_HOME; atlases that are not finished go on the next time.
     """
     from cli.service import given
+    from cli.stack import running_stack, say
     from core.settings import load_settings
 
     try:
@@ -33,16 +38,21 @@ def up(port: int | None, verbose: bool) -> None:
 
 @click.command()
 @click.option("--once", is_flag=True, help="End when every unit has its pictures, instead of serving the gallery.")
-@click.option("--seeds", type=click.IntRange(1, 9), default=1, show_default=True, help="Pictures of each unit a style.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 9), default=1, show_default=True, help="Pictures of each unit in each style."
+)
 @port_option
 @verbose_option
 @click.pass_context
 def demo(ctx: click.Context, once: bool, seeds: int, port: int | None, verbose: bool) -> None:
-    """Run everything, make the whole atlas of the bundled demo network, and leave its gallery open.
+    """Run everything, and make the whole atlas of the bundled demo network.
+
+    Its gallery stays open until Ctrl-C.
 
     With --once the exit status is 0 when every unit has its pictures and the gallery answers.
     """
     from cli.service import given
+    from cli.stack import running_stack
     from core.settings import load_settings
 
     try:
@@ -56,7 +66,7 @@ def demo(ctx: click.Context, once: bool, seeds: int, port: int | None, verbose: 
         ctx.exit(130 if once else 0)
 
 
-def make_demo(stack: Stack, seeds: int) -> bool:
+def make_demo(stack: "Stack", seeds: int) -> bool:
     """Submit the demo network's atlas and follow it; True if every unit has its pictures and the gallery shows them."""
     from cli.client import Client
     from cli.gallery_check import gallery_is_whole
@@ -66,10 +76,10 @@ def make_demo(stack: Stack, seeds: int) -> bool:
         atlas = client.submit({"network": DEMO_NETWORK, "seeds": seeds}, stack.supervisor.wait)
         atlas = follow(client, atlas.id, stack.supervisor.wait)
         show_result(client, atlas)
-        return atlas.state == "complete" and gallery_is_whole(client, atlas)
+        return atlas.state == "complete" and gallery_is_whole(client, atlas.id)
 
 
-def serve_until_stopped(stack: Stack) -> None:
+def serve_until_stopped(stack: "Stack") -> None:
     """Say how to stop, and watch the children until a signal comes."""
     click.echo("Ctrl-C stops everything.")
     while True:
