@@ -1,16 +1,14 @@
 """The application factory."""
 
 import json
-from importlib import import_module
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 from apiflask import APIFlask
 from flask import Request
 from flask.json.provider import DefaultJSONProvider
 
-from api import problems, rest, security
+from api import gallery, problems, rest, security
 from api.services import EXTENSION, Services
 from broker.app import make_celery
 from core.settings import Settings
@@ -71,8 +69,7 @@ def create_app(settings: Settings) -> APIFlask:
     problems.register(app)
     security.register(app)
     rest.register(app)
-    if find_spec("api.gallery.routes"):
-        app.register_blueprint(import_module("api.gallery").blueprint)
+    app.register_blueprint(gallery.blueprint)
     return app
 
 

@@ -1,0 +1,136 @@
+"""The web front over a real database and folder store, asked through Flask's test client; messages stay in memory."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from apiflask import APIFlask
+from flask.testing import FlaskClient
+from PIL import Image
+from sqlalchemy import func, select
+from werkzeug.test import TestResponse
+
+from api import create_app
+from api.services import EXTENSION, Services
+from core.settings import Settings
+from db.leases import commit_shard, lease_shard
+from db.migrate import upgrade
+from db.models import Base
+from tests.integration import records
+
+
+@dataclass(frozen=True)
+class Front:
+    """An application and its parts."""
+
+    app: APIFlask
+    client: FlaskClient
+    services: Services
+
+    def counts(self) -> dict[str, int]:
+        """How many rows each table has, and how many files the store."""
+        with self.services.sessions() as session:
+            rows = {t.name: session.scalar(select(func.count()).select_from(t)) or 0 for t in Base.metadata.sorted_tables}
+        return rows | {"files": len(list(self.services.store.keys()))}
+
+    def messages(self) -> list[tuple[str, list[Any]]]:
+        """The task names and arguments sent since this was last asked."""
+        found = []
+        with self.services.celery.connection_for_read() as connection, connection.SimpleQueue("control") as queue:
+            while queue.qsize():
+                message = queue.get(block=False)
+                found.append((message.headers["task"], message.payload[0]))
+                message.ack()
+        return found
+
+
+MakeFront = Callable[..., Front]
+
+
+@pytest.fixture
+def make_front(make_settings: Callable[..., Settings]) -> Iterator[MakeFront]:
+    """Makes a front; keyword arguments are settings."""
+    made: list[Front] = []
+
+    def make(**changes: object) -> Front:
+        settings = make_settings(**{"broker_url": "memory://", **changes})
+        upgrade(settings.resolved_database_url)
+        app = create_app(settings)
+        app.testing = False  # errors are answered as they are in earnest
+        front = Front(app, app.test_client(), app.extensions[EXTENSION])
+        with front.services.sessions.begin() as session:
+            records.describe(session)
+            records.networks.register(session, records.SOURCE.model_copy(update={"name": "unseen"}))
+        front.messages()  # memory outlives the application: begin with none
+        made.append(front)
+        return front
+
+    yield make
+    for front in made:
+        front.services.sessions.engine.dispose()
+        front.services.celery.close()
+
+
+@pytest.fixture
+def front(make_front: MakeFront) -> Front:
+    """A front that knows the network "tiny", described, and "unseen", not described."""
+    return make_front()
+
+
+@pytest.fixture
+def client(front: Front) -> FlaskClient:
+    """A client of `front`."""
+    return front.client
+
+
+def image_bytes(kind: str, shade: int) -> bytes:
+    """A small picture file."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (shade, 0, 0)).save(file, kind, **({"lossless": True} if kind == "WEBP" else {}))
+    return file.getvalue()
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """An atlas whose first shard is done: "conv" units 0 (a picture) and 1 (dead)."""
+
+    atlas: str
+    png: bytes
+    sheet: bytes
+
+
+@pytest.fixture
+def pictured(front: Front) -> Pictured:
+    """Pictures in the database and the store."""
+    png, sheet = image_bytes("PNG", 200), image_bytes("WEBP", 100)
+    store, sessions = front.services.store, front.services.sessions
+    keys = {"blob": store.put(png), "sheet": store.put(sheet)}
+    with sessions.begin() as session:
+        atlas_id = records.running_atlas(session)
+    with sessions.begin() as session:
+        lease = lease_shard(session, 1, "w", 60)
+    assert lease is not None
+    none = {"state": "dead", "blob": None, "sheet": None, "sheet_index": None, "activation": None}
+    with sessions.begin() as session:
+        commit_shard(session, lease, [records.picture(0, **keys), records.picture(1, **none)])
+    return Pictured(atlas_id, png, sheet)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def problem(response: TestResponse, status: int, slug: str) -> dict[str, Any]:
+    """The problem document of a response, checked for its form."""
+    assert response.status_code == status, response.get_data(as_text=True)
+    assert response.content_type == "application/problem+json"
+    document = response.get_json(force=True)
+    assert document["type"] == f"/problems/{slug}"
+    assert document["status"] == status
+    assert document["title"]
+    assert document["detail"]
+    assert document["instance"]
+    return document
