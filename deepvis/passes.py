@@ -1,7 +1,7 @@
 """Forward passes over random pictures that keep what every layer's centre unit says, and its input gradient."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -50,11 +50,8 @@ class CentrePass:
         self.x = x.detach().requires_grad_()
         self._values: dict[str, Tensor] = {}  # by read_at
         self._waiting = {layer.read_at: layer for layer in layers}
-        with _hooked(module, self):
-            try:
-                module(self.x)
-            except _Enough:
-                pass
+        with _hooked(module, self), suppress(_Enough):
+            module(self.x)
 
     def values(self, layer: TracedLayer) -> Tensor:
         """(N, units): what the centre units say."""

@@ -1,6 +1,6 @@
 """One forward pass, watched: which layers there are, in forward order, and which tensor each of them made."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -71,8 +71,9 @@ def trace(module: nn.Module, x: Tensor) -> list[TracedLayer]:
             module(x)
         except Exception as error:  # the module's own code: whatever it raises is the reason
             reason = (str(error).splitlines() or [""])[0]
-            detail = f"The network does not run on an input of shape {tuple(x.shape)}: {type(error).__name__}: {reason}."
-            raise BadNetwork(detail) from error
+            raise BadNetwork(
+                f"The network does not run on an input of shape {tuple(x.shape)}: {type(error).__name__}: {reason}."
+            ) from error
     layers = [_traced(record, watch.read_at(record)) for record in watch.records]
     if not layers:
         raise BadNetwork("The network has no layer that is a module of a known kind.")
@@ -111,9 +112,10 @@ class _Watch(TorchFunctionMode):
         super().__init__()
         self.records: list[_Record] = []
         self._called: set[str] = set()
-        self._origin = WeakTensorKeyDictionary()  # tensor -> frozenset of layer names it was computed from
-        self._made = WeakTensorKeyDictionary()  # output of a convolution or linear layer -> _Made
-        self._joined = WeakTensorKeyDictionary()  # result of a concatenation -> _Joined
+        # Layers that a tensor was computed from; outputs of convolutions and linear layers; results of concatenations.
+        self._origin: MutableMapping[Tensor, frozenset[str]] = WeakTensorKeyDictionary()
+        self._made: MutableMapping[Tensor, _Made] = WeakTensorKeyDictionary()
+        self._joined: MutableMapping[Tensor, _Joined] = WeakTensorKeyDictionary()
         self._normalised: dict[str, str] = {}  # layer -> normalisation that consumes its output
 
     def __torch_function__(
@@ -154,8 +156,8 @@ class _Watch(TorchFunctionMode):
             self._record(name, kind, output, _unit_axis(kind, module, output, joined))
 
     def _joined_as(self, output: Tensor) -> _Joined | None:
-        """The concatenation that made this very tensor, if nothing wrote into it since; once only, for the innermost."""
-        joined: _Joined | None = self._joined.pop(output, None)
+        """The concatenation that made this tensor, if nothing wrote into it since; once only, for the innermost."""
+        joined = self._joined.pop(output, None)
         return joined if joined and joined.version == output._version else None
 
     def _record(self, name: str, kind: Kind, output: Tensor, axis: int) -> None:

@@ -166,7 +166,9 @@ class _Measurement:
             elif layer.read_at in found:
                 self.windows[layer.name] = found[layer.read_at]
             else:
-                trial = _Trial(self.network, layer, full_pass, total_stride(layer, self.by_name, self.network.input_shape))
+                trial = _Trial(
+                    self.network, layer, full_pass, total_stride(layer, self.by_name, self.network.input_shape)
+                )
                 self.windows[layer.name] = found[layer.read_at] = self._smallest_exact(layer, trial)
 
     def _smallest_exact(self, layer: TracedLayer, trial: "_Trial") -> Window:
@@ -198,7 +200,9 @@ class _Measurement:
             smaller = Box(
                 exact.top, exact.left, min(exact.bottom, box.bottom + middle), min(exact.right, box.right + middle)
             )
-            enough, too_small, exact = (middle, too_small, smaller) if trial.is_exact(smaller) else (enough, middle, exact)
+            enough, too_small, exact = (
+                (middle, too_small, smaller) if trial.is_exact(smaller) else (enough, middle, exact)
+            )
         return exact
 
     def _is_whole(self, box: Box) -> bool:

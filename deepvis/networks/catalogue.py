@@ -43,7 +43,11 @@ def _torchvision_sources() -> tuple[NetworkSource, ...]:
     from deepvis.networks.classifiers import classifier_names, weights_names
 
     return tuple(
-        NetworkSource(name=f"{builder}@{weights}" if weights else builder, kind="torchvision", builder=builder, weights=weights)
+        NetworkSource(name=_joined(builder, weights), kind="torchvision", builder=builder, weights=weights)
         for builder in classifier_names()
         for weights in ("", *weights_names(builder), "random")
     )
+
+
+def _joined(builder: str, weights: str) -> str:
+    return f"{builder}@{weights}" if weights else builder

@@ -158,7 +158,9 @@ def _guarded(path: Path, read: Callable[[Path], T]) -> T:
         raise BadCheckpoint(f"The checkpoint {path.name} is broken: {error}.", _SAFE) from error
     except Exception as error:  # a broken file makes torch's readers raise nearly anything
         first = (str(error).splitlines() or [""])[0]
-        raise BadCheckpoint(f"The checkpoint {path.name} cannot be read: {type(error).__name__}: {first}.", _SAFE) from error
+        raise BadCheckpoint(
+            f"The checkpoint {path.name} cannot be read: {first or type(error).__name__}.", _SAFE
+        ) from error
 
 
 _SAFE = "Save the network's state_dict as .safetensors, or with torch.save, tensors only."

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from core.errors import BadNetwork, nearest
 from deepvis.networks.network import Parts
 from deepvis.networks.torchvision_shim import load_torchvision
+from deepvis.networks.weightless import Weightless
 
 # These two come with training heads, a slow initialisation that warns, and weights that expect re-scaled input.
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
@@ -78,7 +79,7 @@ def make_module(builder: str, shapes: Shapes | None = None) -> nn.Module:
 
 
 def with_preprocessing(builder: str, module: nn.Module) -> Parts:
-    """`module` with the preprocessing of the builder's default weights, and with labels if it has their 1000 classes."""
+    """`module` with its default weights' preprocessing, and with their labels if it has as many classes."""
     return _parts(module, _find_weights(builder, ""))
 
 
@@ -90,7 +91,7 @@ def drop_auxiliary(builder: str, names: Mapping[str, Any]) -> list[str]:
 
 
 def _options_from(builder: str, shapes: Shapes) -> dict[str, Any]:
-    with torch.device("meta"):
+    with Weightless():
         expected = {name: tuple(t.shape) for name, t in make_module(builder).state_dict().items()}
     options: dict[str, Any] = {}
     head = [name for name, shape in expected.items() if len(shape) > 1 and shape[0] == _CLASSES][-1]
@@ -161,5 +162,3 @@ def _cannot_fetch(builder: str, entry: Any, error: OSError) -> BadNetwork:
         f"The weights {entry.name} of {builder} could not be fetched from {entry.url}: {error}.",
         f"Give them as a file (--weights FILE), or take {builder}@random, whose weights are drawn at random.",
     )
-
-

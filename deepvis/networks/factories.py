@@ -1,11 +1,11 @@
 """Networks the operator registers: a TOML file names factories, each a function that returns a module.
 
-    [networks.textures]
-    factory = "mylab.models:make_textures"   # () -> nn.Module, or (nn.Module, {"mean": ..., "labels": ...})
-    input_shape = [1, 96, 96]                # the other keys are optional, and win over what the factory says
-    mean = [0.45]
-    std = [0.22]
-    labels_file = "textures.txt"             # one label a line, beside this file; or labels = ["bark", ...]
+[networks.textures]
+factory = "mylab.models:make_textures"   # () -> nn.Module, or (nn.Module, {"mean": ..., "labels": ...})
+input_shape = [1, 96, 96]                # the other keys are optional, and win over what the factory says
+mean = [0.45]
+std = [0.22]
+labels_file = "textures.txt"             # one label a line, beside this file; or labels = ["bark", ...]
 """
 
 import importlib
@@ -27,7 +27,7 @@ Deviation = Annotated[float, Field(gt=0)]
 
 
 class FactoryEntry(Spec):
-    """One `[networks.NAME]` table. None: the factory's own, else the default (3 x 224 x 224, mean 0, std 1, no labels)."""
+    """One `[networks.NAME]` table. None: what the factory says, else 3 x 224 x 224, mean 0, std 1, no labels."""
 
     factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=200)
     input_shape: tuple[Side, Side, Side] | None = None
@@ -64,7 +64,7 @@ def read_networks_file(networks_file: str) -> dict[str, FactoryEntry]:
             _read_labels_file(table, path.parent)
         return _NetworksFile.model_validate(content).networks
     except (OSError, ValueError, AttributeError, ValidationError) as error:
-        remedy = "It has tables like [networks.NAME] with factory = \"package.module:factory\"; see docs/networks.md."
+        remedy = 'It has tables like [networks.NAME] with factory = "package.module:factory"; see docs/networks.md.'
         raise BadSetting(f"The networks file {path} cannot be used: {_reason(error)}.", remedy) from error
 
 

@@ -1,6 +1,9 @@
 """From a source to a network ready to be looked at; and weights files from outside."""
 
 import hashlib
+import warnings
+import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -15,6 +18,7 @@ from deepvis.networks.checkpoints import Header, check_fits, read_header, read_s
 from deepvis.networks.classifiers import build_classifier, drop_auxiliary, make_module, with_preprocessing
 from deepvis.networks.factories import build_factory, read_networks_file
 from deepvis.networks.network import Network, Parts
+from deepvis.networks.weightless import Weightless
 
 
 def load(source: NetworkSource, checkpoint: Path | None, networks_file: str | None) -> Network:
@@ -61,9 +65,7 @@ def _build(source: NetworkSource, networks_file: str | None) -> Parts:
 
 
 def _demo(module: nn.Module) -> Parts:
-    return Parts(
-        module=module, input_shape=demo.INPUT_SHAPE, mean=demo.MEAN, std=demo.STD, labels=demo.LABELS
-    )
+    return Parts(module=module, input_shape=demo.INPUT_SHAPE, mean=demo.MEAN, std=demo.STD, labels=demo.LABELS)
 
 
 def _build_with(source: NetworkSource, checkpoint: Path, networks_file: str | None) -> Parts:
@@ -80,12 +82,15 @@ def _build_with(source: NetworkSource, checkpoint: Path, networks_file: str | No
 
 def _empty_module(builder: str, header: Header) -> nn.Module:
     """The builder's module without memory for its weights."""
-    with torch.device("meta"):
-        if builder == "demo":
-            return demo.build()
-        if ":" in builder:
+    if builder == "demo":
+        return demo.build()  # a few hundred kilobytes
+    with Weightless(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a factory that loads weights is told that nothing is loaded here
+        if ":" not in builder:
+            return make_module(builder, {name: entry.shape for name, entry in header.items()})
+        with suppress(BadNetwork):
             return build_factory(builder).module
-        return make_module(builder, {name: entry.shape for name, entry in header.items()})
+    return build_factory(builder).module  # it needs real memory to build itself
 
 
 def _needed(builder: str, header: Header) -> Header:
@@ -102,6 +107,11 @@ def _pour(state: dict[str, Tensor], module: nn.Module) -> None:
 def _check_size(path: Path, max_bytes: int) -> None:
     try:
         size = path.stat().st_size
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                size = max(size, sum(part.file_size for part in archive.infolist()))
+    except zipfile.BadZipFile as error:
+        raise BadCheckpoint(f"The checkpoint {path.name} is broken: {error}.") from error
     except OSError as error:
         raise BadCheckpoint(f"The checkpoint {path.name} cannot be opened: {error.strerror}.") from error
     if size > max_bytes:
@@ -112,7 +122,7 @@ def _finish(source: NetworkSource, parts: Parts) -> Network:
     channels = parts.input_shape[0]
     if len(parts.mean) != channels or len(parts.std) != channels:
         raise BadNetwork(
-            f"{source.name} takes {channels} channels, but has {len(parts.mean)} means and {len(parts.std)} deviations.",
+            f"{source.name} has {channels} channels, {len(parts.mean)} means and {len(parts.std)} standard deviations.",
             "Give one mean and one standard deviation for each channel.",
         )
     module = parts.module.eval().requires_grad_(False).to(device="cpu", dtype=torch.float32)

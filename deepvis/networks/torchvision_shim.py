@@ -42,7 +42,7 @@ def _forget_half_imported() -> None:
 def _declare_operators() -> None:
     import torch
 
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]  # torch's own
     for operator in _OPERATORS:
         library.define(operator + _SIGNATURE)
     _declared.append(library)
