@@ -52,7 +52,9 @@ def wish(recipes: Sequence[Recipe] = (FOURIER,), **changes: object) -> AtlasSpec
     return AtlasSpec.model_validate({"network": "tiny", "recipes": tuple(recipes), **changes})
 
 
-def shards(layer_name: str, units: Iterable[Sequence[int]], recipe: Recipe = FOURIER, seeds: int = 1) -> list[ShardSpec]:
+def shards(
+    layer_name: str, units: Iterable[Sequence[int]], recipe: Recipe = FOURIER, seeds: int = 1
+) -> list[ShardSpec]:
     """One shard for each range of units, ten estimated seconds each."""
     name = recipe.content_hash()
     return [

@@ -1,9 +1,8 @@
 """Commands on atlases and their plans, on SQLite and PostgreSQL."""
 
-import threading
-
 import pytest
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from core.errors import Conflict, InvalidRequest, NotDescribed, NotFound, UnitOutOfRange, UnknownLayer, UnknownNetwork
 from core.recipes import BOLD, FOURIER
@@ -11,6 +10,7 @@ from core.specs import ShardSpec
 from db import atlases, clock, leases, networks
 from db.models import Atlas, AtlasState, Recipe, Shard, ShardState
 from db.session import Sessions
+from tests.integration.racing import race
 from tests.integration.records import MAX_OPEN, SOURCE, describe, results, running_atlas, shards, wish
 
 
@@ -85,16 +85,11 @@ def test_same_key_and_wish_give_the_same_atlas(sessions: Sessions) -> None:
 
 
 def test_same_key_at_the_same_moment_gives_one_atlas(sessions: Sessions) -> None:
-    ids, start = [], threading.Barrier(6)
-
-    def create() -> None:
-        start.wait()
+    def create() -> str:
         with sessions.begin() as session:
-            ids.append(atlases.create(session, wish(), idempotency_key="k", max_open=MAX_OPEN)[0].id)
+            return atlases.create(session, wish(), idempotency_key="k", max_open=MAX_OPEN)[0].id
 
-    run_all([create] * 6)
-    assert len(ids) == 6
-    assert len(set(ids)) == 1
+    assert len(set(race([create] * 6))) == 1
 
 
 def test_open_atlases_are_limited(sessions: Sessions) -> None:
@@ -129,15 +124,12 @@ def test_one_planner_at_a_time_and_three_in_all(sessions: Sessions) -> None:
 def test_planners_at_once_are_one(sessions: Sessions) -> None:
     with sessions.begin() as session:
         atlas_id = atlases.create(session, wish(), max_open=MAX_OPEN)[0].id
-    won, start = [], threading.Barrier(6)
 
-    def plan() -> None:
-        start.wait()
+    def plan() -> bool:
         with sessions.begin() as session:
-            won.append(atlases.begin_planning(session, atlas_id, 60) is not None)
+            return atlases.begin_planning(session, atlas_id, 60) is not None
 
-    run_all([plan] * 6)
-    assert sorted(won) == [False] * 5 + [True]
+    assert sorted(race([plan] * 6)) == [False] * 5 + [True]
 
 
 def test_plan_is_saved_once(sessions: Sessions) -> None:
@@ -195,9 +187,7 @@ def test_what_exists_already_is_done_at_once(sessions: Sessions) -> None:
 
 def test_plan_of_many_shards_is_quick(sessions: Sessions) -> None:
     name = FOURIER.content_hash()
-    plan = (
-        ShardSpec(layer="conv", recipe_hash=name, units=(0, 1), seeds=1, cost_seconds=1) for _ in range(20_000)
-    )
+    plan = (ShardSpec(layer="conv", recipe_hash=name, units=(0, 1), seeds=1, cost_seconds=1) for _ in range(20_000))
     with sessions.begin() as session:
         atlas_id = running_atlas(session, plan)  # type: ignore[arg-type]  # an iterable, as planning gives
     with sessions() as session:
@@ -285,7 +275,7 @@ def test_what_cannot_be_done_says_why(sessions: Sessions) -> None:
         complete = running_atlas(session, [])
         with pytest.raises(Conflict, match="is queued"):
             atlases.retry_failed(session, queued)
-        with pytest.raises(Conflict, match="No shard.*complete"):
+        with pytest.raises(Conflict, match=r"No shard.*complete"):
             atlases.retry_failed(session, complete)
         with pytest.raises(Conflict, match="over already"):
             atlases.request_cancel(session, complete)
@@ -294,7 +284,7 @@ def test_what_cannot_be_done_says_why(sessions: Sessions) -> None:
                 command(session, "nothing")
 
 
-def lease_first(session, atlas_id: str, worker: str = "w") -> leases.Lease:
+def lease_first(session: Session, atlas_id: str, worker: str = "w") -> leases.Lease:
     """Lease the first waiting shard of the atlas."""
     waiting = select(Shard.id).where(Shard.atlas_id == atlas_id, Shard.state == ShardState.PENDING)
     lease = leases.lease_shard(session, session.scalars(waiting.order_by(Shard.id)).first() or 0, worker, 60)
@@ -302,18 +292,9 @@ def lease_first(session, atlas_id: str, worker: str = "w") -> leases.Lease:
     return lease
 
 
-def finish(session, atlas_id: str, limit: int = 1000) -> None:
+def finish(session: Session, atlas_id: str, limit: int = 1000) -> None:
     """Compute up to `limit` waiting shards of the atlas."""
     waiting = select(Shard.id).where(Shard.atlas_id == atlas_id, Shard.state == ShardState.PENDING).limit(limit)
     for _ in session.scalars(waiting).all():
         lease = lease_first(session, atlas_id)
         leases.commit_shard(session, lease, results(lease))
-
-
-def run_all(targets) -> None:
-    """Run every target in a thread of its own; an error in one is raised here."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(len(targets)) as pool:
-        for future in [pool.submit(target) for target in targets]:
-            future.result()

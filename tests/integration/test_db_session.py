@@ -58,7 +58,7 @@ def test_upgrades_at_once_wait_for_each_other(tmp_path: Path) -> None:
 def test_schema_that_is_not_right_is_refused_with_the_remedy(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/deepvis.db"
     engine = make_engine(url)
-    with pytest.raises(BadSetting, match="no tables yet.*deepvis db upgrade"):
+    with pytest.raises(BadSetting, match=r"no tables yet.*deepvis db upgrade"):
         check_schema(engine)
     migrate.upgrade(url)
     with engine.begin() as connection:
