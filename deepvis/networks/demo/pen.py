@@ -7,43 +7,48 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 Points = NDArray[np.float64]
+Point = tuple[float, float]
 Colour = tuple[int, int, int]
+
+COLOUR_DEVIATION = 14
+"""How much each colour varies, 0..255 scale."""
 
 
 class Pen:
-    """Draws on `image` (RGBA) through an affine map, every colour varied a little.
+    """Draws on `image` (RGBA) through an affine map, every colour varied a little and, if asked, every shape displaced.
 
     Args:
         image: what is drawn on.
         matrix: (2, 3), from the thing's coordinates to pixels of `image`.
         rng: decides how colours vary.
-        colour_jitter: standard deviation of each colour's change, 0..255 scale.
+        scatter: standard deviation of each shape's displacement, in the thing's coordinates.
     """
 
-    def __init__(self, image: Image.Image, matrix: Points, rng: np.random.Generator, colour_jitter: float) -> None:
+    def __init__(self, image: Image.Image, matrix: Points, rng: np.random.Generator, *, scatter: float = 0.0) -> None:
         self._draw = ImageDraw.Draw(image)
         self._matrix = matrix
         self._rng = rng
-        self._jitter = colour_jitter
+        self._scatter = scatter
 
-    def polygon(self, points: Sequence[tuple[float, float]] | Points, colour: Colour) -> None:
+    def polygon(self, points: Sequence[Point] | Points, colour: Colour) -> None:
         """Fills the polygon with corners `points`, (K, 2)."""
-        pixels = np.asarray(points, dtype=float) @ self._matrix[:, :2].T + self._matrix[:, 2]
+        moved = np.asarray(points, dtype=float) + self._rng.normal(0, self._scatter, 2)
+        pixels = moved @ self._matrix[:, :2].T + self._matrix[:, 2]
         self._draw.polygon([(float(x), float(y)) for x, y in pixels], fill=self._vary(colour))
 
-    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour, turn: float = 0.0) -> None:
-        """Fills the ellipse around (x, y) with half axes rx and ry, turned clockwise by `turn` degrees."""
-        self.polygon(arc(0, 360, rx, ry) @ rotation(turn).T + (x, y), colour)
+    def ellipse(self, centre: Point, radii: Point, colour: Colour, *, turn: float = 0.0) -> None:
+        """Fills the ellipse with half axes `radii`, turned clockwise by `turn` degrees."""
+        self.polygon(arc(0, 360, radii) @ rotation(turn).T + centre, colour)
 
     def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
         """Fills the disc around (x, y)."""
-        self.ellipse(x, y, radius, radius, colour)
+        self.ellipse((x, y), (radius, radius), colour)
 
     def rectangle(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
         """Fills an upright rectangle."""
         self.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
 
-    def band(self, points: Sequence[tuple[float, float]] | Points, width: float, colour: Colour) -> None:
+    def band(self, points: Sequence[Point] | Points, width: float, colour: Colour) -> None:
         """Draws the line through `points` (K, 2) with the given width."""
         path = np.asarray(points, dtype=float)
         along = np.gradient(path, axis=0)
@@ -51,7 +56,7 @@ class Pen:
         self.polygon(np.concatenate([path + across, (path - across)[::-1]]), colour)
 
     def _vary(self, colour: Colour) -> tuple[int, int, int, int]:
-        red, green, blue = np.clip(self._rng.normal(colour, self._jitter), 0, 255).astype(int).tolist()
+        red, green, blue = np.clip(self._rng.normal(colour, COLOUR_DEVIATION), 0, 255).astype(int).tolist()
         return red, green, blue, 255
 
 
@@ -61,7 +66,7 @@ def rotation(degrees: float) -> Points:
     return np.array([[c, -s], [s, c]])
 
 
-def arc(start: float, stop: float, rx: float, ry: float, x: float = 0.0, y: float = 0.0) -> Points:
-    """(K, 2): points of an ellipse's arc around (x, y); 0 degrees is right, 90 down."""
+def arc(start: float, stop: float, radii: Point, centre: Point = (0.0, 0.0)) -> Points:
+    """(K, 2): points of an ellipse's arc from `start` to `stop` degrees; 0 is right, 90 down."""
     angles = np.radians(np.linspace(start, stop, max(3, int(abs(stop - start) / 10) + 1)))
-    return np.stack([x + rx * np.cos(angles), y + ry * np.sin(angles)], axis=1)
+    return np.asarray(centre) + np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii

@@ -1,23 +1,41 @@
 """Labelled pictures of things on textured grounds, made from a seed."""
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from deepvis.networks.demo.pen import Pen, arc, rotation
-from deepvis.networks.demo.things import THINGS
+from deepvis.networks.demo.things import THINGS, Drawing, Rng
 
 SIDE = 64
 """Height and width of a picture in pixels."""
 OVERSAMPLING = 3
 """Things are drawn this many times larger, then averaged down."""
 
-Rng = np.random.Generator
 Field = NDArray[np.float64]
 Pictures = NDArray[np.uint8]
 _DRAWINGS = tuple(THINGS.values())
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a thing may be put."""
+
+    sizes: tuple[float, float]
+    """Range of its half side, as a share of half the picture's side."""
+    reach: float
+    """How far its middle may be off centre, as a share of half the picture's side."""
+    turn: float
+    """How far it may be turned either way, in degrees."""
+    scatter: float = 0.0
+    """How far its shapes are displaced; see `Pen`."""
+
+
+_SUBJECT = Placement(sizes=(0.66, 0.95), reach=0.14, turn=14)
+_CLUTTER = Placement(sizes=(0.12, 0.4), reach=0.9, turn=180)
 
 
 def make_scenes(count: int, seed: int) -> tuple[Pictures, NDArray[np.int64]]:
@@ -26,32 +44,35 @@ def make_scenes(count: int, seed: int) -> tuple[Pictures, NDArray[np.int64]]:
     Picture i depends on `seed` and i alone.
     """
     labels = np.arange(count) % len(_DRAWINGS)
-    pictures = np.empty((count, SIDE, SIDE, 3), dtype=np.uint8)
-    for index, label in enumerate(labels):
-        pictures[index] = make_scene(int(label), np.random.default_rng([seed, index]))
-    return pictures, labels
+    rngs = (np.random.default_rng([seed, index]) for index in range(count))
+    scenes = [make_scene(int(label), rng) for label, rng in zip(labels, rngs, strict=True)]
+    return np.stack(scenes), labels
 
 
-def make_scene(label: int, rng: Rng) -> Pictures:
-    """One picture (64, 64, 3), 0..255, of thing number `label`."""
+def make_jumbles(count: int, seed: int) -> Pictures:
+    """`count` pictures (N, 64, 64, 3), 0..255, of things taken to pieces: right parts and colours, wrong form."""
+    rngs = (np.random.default_rng([seed, index, 1]) for index in range(count))
+    return np.stack([make_scene(i % len(_DRAWINGS), rng, scatter=0.5) for i, rng in enumerate(rngs)])
+
+
+def make_scene(label: int, rng: Rng, *, scatter: float = 0.0) -> Pictures:
+    """One picture (64, 64, 3), 0..255, of thing number `label`, its shapes displaced by `scatter`."""
     scene = _ground(rng)
     for _ in range(rng.integers(0, 5)):
-        scene = _paint(scene, _distractor, rng, size=rng.uniform(0.12, 0.4), reach=0.9, turn=180)
-    scene = _paint(scene, _DRAWINGS[label], rng, size=rng.uniform(0.62, 0.95), reach=0.18, turn=18)
+        scene = _paint(scene, _distractor, _CLUTTER, rng)
+    scene = _paint(scene, _DRAWINGS[label], replace(_SUBJECT, scatter=scatter), rng)
     scene = scene * _light(rng) + rng.normal(0, rng.uniform(0, 6), scene.shape)
     return np.clip(scene, 0, 255).astype(np.uint8)
 
 
-def _paint(
-    scene: Field, drawing: Callable[[Pen, Rng], None], rng: Rng, *, size: float, reach: float, turn: float
-) -> Field:
-    """The scene with a thing on it: half as large as the scene times `size`, `reach` (0..1) off centre, turned."""
-    side = SIDE * OVERSAMPLING
-    layer = Image.new("RGBA", (side, side))
-    stretch = np.diag(rng.uniform(0.92, 1.08, 2))
-    centre = side / 2 * (1 + rng.uniform(-reach, reach, 2))
-    matrix = np.column_stack([rotation(rng.uniform(-turn, turn)) @ stretch * size * side / 2, centre])
-    drawing(Pen(layer, matrix, rng, colour_jitter=14), rng)
+def _paint(scene: Field, drawing: Drawing, placement: Placement, rng: Rng) -> Field:
+    """The scene (64, 64, 3) with a grainy thing on it."""
+    layer = Image.new("RGBA", (SIDE * OVERSAMPLING,) * 2)
+    half = SIDE * OVERSAMPLING / 2
+    stretch = half * rng.uniform(*placement.sizes) * np.diag(rng.uniform(0.92, 1.08, 2))
+    centre = half * (1 + rng.uniform(-placement.reach, placement.reach, 2))
+    matrix = np.column_stack([rotation(rng.uniform(-placement.turn, placement.turn)) @ stretch, centre])
+    drawing(Pen(layer, matrix, rng, scatter=placement.scatter), rng)
     pixels = np.asarray(layer.reduce(OVERSAMPLING), dtype=np.float64)
     cover = pixels[..., 3:] / 255
     return scene * (1 - cover) + pixels[..., :3] * cover * (1 + 0.1 * _cloud(rng, 0.8)[..., None])
@@ -66,7 +87,7 @@ def _distractor(pen: Pen, rng: Rng) -> None:
     elif kind == 1:
         pen.rectangle(-1, -0.25, 1, 0.25, (red, green, blue))
     elif kind == 2:
-        pen.band(arc(0, rng.uniform(120, 360), 0.8, 0.8), 0.3, (red, green, blue))
+        pen.band(arc(0, rng.uniform(120, 360), (0.8, 0.8)), 0.3, (red, green, blue))
     else:
         pen.polygon(rng.uniform(-1, 1, (int(rng.integers(3, 6)), 2)), (red, green, blue))
 
@@ -77,7 +98,8 @@ def _ground(rng: Rng) -> Field:
     kinds = (_stripes, _checks, _dots, _waves)
     mix = _cloud(rng, rng.uniform(0.6, 1.6)) if rng.random() < 0.5 else kinds[rng.integers(4)](rng)
     mix = np.clip(0.5 + rng.uniform(0.15, 0.5) * mix, 0, 1)[..., None]
-    return one * mix + other * (1 - mix) + 12 * _cloud(rng, 0.5)[..., None]
+    ground: Field = one * mix + other * (1 - mix) + 12 * _cloud(rng, 0.5)[..., None]
+    return ground
 
 
 def _axes(rng: Rng) -> tuple[Field, Field]:
@@ -94,7 +116,8 @@ def _stripes(rng: Rng) -> Field:
 
 def _checks(rng: Rng) -> Field:
     u, v = _axes(rng)
-    return np.tanh(4 * np.sin(np.pi * u) * np.sin(np.pi * v))
+    checks: Field = np.tanh(4 * np.sin(np.pi * u) * np.sin(np.pi * v))
+    return checks
 
 
 def _dots(rng: Rng) -> Field:
@@ -109,10 +132,17 @@ def _waves(rng: Rng) -> Field:
 
 def _cloud(rng: Rng, power: float) -> Field:
     """(64, 64): noise whose amplitude falls as 1/frequency**power, mean 0 and deviation 1."""
-    frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None]) * SIDE
-    frequency[0, 0] = np.inf
-    field = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(SIDE, SIDE))) / frequency**power, (SIDE, SIDE))
-    return field / field.std()
+    spectrum = np.fft.rfft2(rng.normal(size=(SIDE, SIDE))) / _frequencies() ** power
+    field: Field = np.fft.irfft2(spectrum, (SIDE, SIDE))
+    return field / float(field.std())
+
+
+@cache
+def _frequencies() -> Field:
+    """(64, 33): cycles per picture of each real-FFT coefficient; infinite for the mean, which noise has none of."""
+    frequencies: Field = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None]) * SIDE
+    frequencies[0, 0] = np.inf
+    return frequencies
 
 
 def _light(rng: Rng) -> Field:
@@ -120,4 +150,5 @@ def _light(rng: Rng) -> Field:
     slope = rng.uniform(-0.25, 0.25, 2)
     ramp = np.linspace(-1, 1, SIDE)
     light = rng.uniform(0.8, 1.15) + slope[0] * ramp[:, None] + slope[1] * ramp[None]
-    return light[..., None] * rng.uniform(0.92, 1.08, 3)
+    tinted: Field = light[..., None] * rng.uniform(0.92, 1.08, 3)
+    return tinted

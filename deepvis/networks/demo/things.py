@@ -33,20 +33,20 @@ def butterfly(pen: Pen, rng: Rng) -> None:
     spread = rng.uniform(0.9, 1.1)
     for side in (-1, 1):
         for x, y, rx, ry, turn in ((0.5, -0.36, 0.52, 0.4, 35), (0.4, 0.42, 0.42, 0.32, -40)):
-            pen.ellipse(side * x * spread, y, rx, ry, BLACK, -side * turn)
-            pen.ellipse(side * x * spread, y, rx * 0.8, ry * 0.76, BLUE, -side * turn)
+            pen.ellipse((side * x * spread, y), (rx, ry), BLACK, turn=-side * turn)
+            pen.ellipse((side * x * spread, y), (rx * 0.8, ry * 0.76), BLUE, turn=-side * turn)
             pen.disc(side * x * spread * 1.3, y * 1.15, 0.1, YELLOW)
         pen.band([(0, -0.5), (side * 0.12, -0.75), (side * 0.28, -0.95)], 0.06, BLACK)
-    pen.ellipse(0, 0.05, 0.1, 0.62, BLACK)
+    pen.ellipse((0, 0.05), (0.1, 0.62), BLACK)
 
 
 def eye(pen: Pen, rng: Rng) -> None:
     """A white almond with a coloured iris, a black pupil and a brow, on skin."""
     iris = ((50, 120, 190), (60, 140, 80), (120, 75, 40))[rng.integers(3)]
     look = rng.uniform(-0.12, 0.12)
-    pen.ellipse(0, 0, 1.0, 0.85, SKIN)
-    pen.band(arc(205, 335, 0.9, 0.62, 0, 0.02), 0.13, BROWN)
-    almond = np.concatenate([arc(205, 335, 0.92, 0.72, 0, 0.3), arc(25, 155, 0.92, 0.72, 0, -0.22)])
+    pen.ellipse((0, 0), (1.0, 0.85), SKIN)
+    pen.band(arc(205, 335, (0.9, 0.62), (0, 0.02)), 0.13, BROWN)
+    almond = np.concatenate([arc(205, 335, (0.92, 0.72), (0, 0.3)), arc(25, 155, (0.92, 0.72), (0, -0.22))])
     pen.polygon(almond * (1.06, 1.14), BLACK)
     pen.polygon(almond, WHITE)
     pen.disc(look, 0.04, 0.36, iris)
@@ -60,7 +60,7 @@ def fish(pen: Pen, rng: Rng) -> None:
     pen.polygon([(0.45, 0), (0.98, -tail), (0.86, 0), (0.98, tail)], ORANGE)
     pen.polygon([(-0.3, -0.4), (0.1, -0.75), (0.45, -0.3)], ORANGE)
     pen.polygon([(-0.15, 0.4), (0.1, 0.72), (0.4, 0.28)], ORANGE)
-    pen.ellipse(-0.15, 0, 0.78, 0.5, ORANGE)
+    pen.ellipse((-0.15, 0), (0.78, 0.5), ORANGE)
     for x, half in ((-0.38, 0.46), (0.08, 0.46), (0.45, 0.28)):
         pen.band([(x + 0.05, -half), (x - 0.05, 0), (x + 0.05, half)], 0.24, BLACK)
         pen.band([(x + 0.05, -half), (x - 0.05, 0), (x + 0.05, half)], 0.15, WHITE)
@@ -72,10 +72,10 @@ def flower(pen: Pen, rng: Rng) -> None:
     """Pink petals around a yellow heart, on a green stem."""
     petals, start = int(rng.integers(7, 10)), rng.uniform(0, 60)
     pen.band([(0, 0), (0.05, 0.5), (0, 1.0)], 0.1, GREEN)
-    pen.ellipse(0.28, 0.78, 0.28, 0.11, GREEN, -30)
+    pen.ellipse((0.28, 0.78), (0.28, 0.11), GREEN, turn=-30)
     for angle in start + np.arange(petals) * 360 / petals:
         x, y = 0.45 * np.cos(np.radians(angle)), 0.45 * np.sin(np.radians(angle))
-        pen.ellipse(x, y - 0.25, 0.3, 0.15, PINK, float(angle))
+        pen.ellipse((x, y - 0.25), (0.3, 0.15), PINK, turn=float(angle))
     pen.disc(0, -0.25, 0.24, YELLOW)
 
 
@@ -98,7 +98,7 @@ def ladybird(pen: Pen, rng: Rng) -> None:
         for y in (-0.3, 0.1, 0.5):
             pen.band([(0, y), (side * 0.6, y - 0.03), (side * 0.98, y + 0.12)], 0.09, BLACK)
     pen.disc(0, -0.62, 0.36, BLACK)
-    pen.ellipse(0, 0.12, 0.75, 0.8, RED)
+    pen.ellipse((0, 0.12), (0.75, 0.8), RED)
     pen.rectangle(-0.03, -0.65, 0.03, 0.92, BLACK)
     for side in (-1, 1):
         pen.disc(side * 0.18, -0.78, 0.09, WHITE)
@@ -111,7 +111,7 @@ def mushroom(pen: Pen, rng: Rng) -> None:
     width = rng.uniform(0.2, 0.28)
     pen.polygon([(-width, 0), (width, 0), (width * 1.4, 0.95), (-width * 1.4, 0.95)], CREAM)
     pen.polygon([(-width * 1.5, 0.22), (width * 1.5, 0.22), (width * 1.9, 0.4), (-width * 1.9, 0.4)], WHITE)
-    pen.polygon(np.concatenate([arc(180, 360, 0.95, 0.95, 0, 0.1), arc(0, 180, 0.95, 0.14, 0, 0.1)]), RED)
+    pen.polygon(np.concatenate([arc(180, 360, (0.95, 0.95), (0, 0.1)), arc(0, 180, (0.95, 0.14), (0, 0.1))]), RED)
     for x, y, radius in (
         (-0.55, -0.15, 0.15),
         (0, -0.35, 0.18),
@@ -129,7 +129,7 @@ def rainbow(pen: Pen, rng: Rng) -> None:
     height = rng.uniform(1.15, 1.35)
     for step, colour in enumerate((RED, ORANGE, YELLOW, GREEN, BLUE, VIOLET)):
         radius = 0.93 - 0.12 * step
-        pen.band(arc(180, 360, radius, radius * height, 0, 0.6), 0.135, colour)
+        pen.band(arc(180, 360, (radius, radius * height), (0, 0.6)), 0.135, colour)
     for side in (-1, 1):
         for x, y, radius in ((0.62, 0.55, 0.2), (0.42, 0.66, 0.17), (0.82, 0.68, 0.17)):
             pen.disc(side * x, y, radius, WHITE)
@@ -141,8 +141,8 @@ def smiley(pen: Pen, rng: Rng) -> None:
     pen.disc(0, 0, 0.95, BROWN)
     pen.disc(0, 0, 0.87, YELLOW)
     for side in (-1, 1):
-        pen.ellipse(side * 0.32, -0.28, 0.12, 0.2, BLACK)
-    pen.band(arc(15, 165, 0.58, smile, 0, 0.08), 0.15, BLACK)
+        pen.ellipse((side * 0.32, -0.28), (0.12, 0.2), BLACK)
+    pen.band(arc(15, 165, (0.58, smile), (0, 0.08)), 0.15, BLACK)
 
 
 def target(pen: Pen, rng: Rng) -> None:
