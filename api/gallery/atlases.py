@@ -4,11 +4,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from api.gallery import addresses
-from api.gallery.words import SHARD_STATES, count, duration, percent, plural, unit_ranges
+from api.gallery.words import SHARD_STATES, count, duration, percent, plural, rate, unit_ranges
 from core.specs import AtlasSpec
-from db.queries.atlases import AtlasItem, AtlasView, Failure, Progress
+from db.models import ShardState
+from db.queries.atlases import AtlasItem, AtlasView, Failure
 
 LIVE = frozenset({"queued", "planning", "running"})
+_WAITING = {
+    "queued": "A worker will plan it; until then its size is not known",
+    "planning": "A worker is finding out how much work it is",
+}
 CAN_RETRY = frozenset({"complete_with_failures", "failed", "cancelled"})
 
 
@@ -23,12 +28,14 @@ class AtlasRow:
     error: str | None
     created_at: datetime
     styles: str
+    many: str  # how many styles and pictures
     seeds: int
     layers: str
     fraction: float
     images: int
     images_done: int
-    words: list[str]
+    pace: list[str]  # rate, time left or taken, failures
+    words: list[str]  # the same, with how far it is
     shards: list[tuple[str, int]]  # (words for the state, how many)
 
     @property
@@ -62,19 +69,25 @@ def atlas_row(atlas: AtlasItem) -> AtlasRow:
         error=atlas.error,
         created_at=atlas.created_at,
         styles=", ".join(recipe.title or recipe.name for recipe in spec.recipes),
+        many=f"{plural(len(spec.recipes), 'style')}, {plural(spec.seeds, 'picture')} each",
         seeds=spec.seeds,
         layers=_layers(spec),
         fraction=progress.fraction,
         images=progress.images,
         images_done=progress.images_done,
-        words=_words(atlas),
-        shards=[(SHARD_STATES[s], progress.shards[s]) for s in SHARD_STATES if s in progress.shards],
+        pace=_pace(atlas),
+        words=[*_far(atlas), *_pace(atlas)],
+        shards=[(SHARD_STATES[state], number) for state, number in sorted(progress.shards.items(), key=_shard_order)],
     )
 
 
 def failed_shards(atlas: AtlasView) -> list[FailedShard]:
     """The shards of an atlas that failed."""
     return [_failed(atlas.network, failure) for failure in atlas.failures]
+
+
+def _shard_order(entry: tuple[ShardState, int]) -> int:
+    return list(SHARD_STATES).index(entry[0])
 
 
 def _failed(network: str, failure: Failure) -> FailedShard:
@@ -93,26 +106,25 @@ def _layers(spec: AtlasSpec) -> str:
     return ", ".join(spec.layers) if len(spec.layers) <= 3 else plural(len(spec.layers), "layer")
 
 
-def _words(atlas: AtlasItem) -> list[str]:
-    """How far it is and how long it will take or took."""
-    progress, state = atlas.progress, atlas.state.value
-    if state == "queued":
-        return ["A worker will plan it; until then its size is not known"]
-    if state == "planning":
-        return ["A worker is finding out how much work it is"]
-    if state == "running":
-        return _pace(progress)
+def _far(atlas: AtlasItem) -> list[str]:
+    """How far it is, once that is known."""
+    progress = atlas.progress
+    if not progress.images:
+        return []
     done = f"{count(progress.images_done)} of {plural(progress.images, 'picture')}"
-    failed = progress.shards.get("failed", 0)  # type: ignore[call-overload]  # a StrEnum's member equals its value
-    took = atlas.finished_at and f"took {duration((atlas.finished_at - atlas.created_at).total_seconds())}"
-    return [words for words in (done, took, f"{plural(failed, 'shard')} failed" if failed else "") if words]
+    return [f"{percent(progress.fraction)}: {done}" if atlas.state.value in LIVE else done]
 
 
-def _pace(progress: Progress) -> list[str]:
+def _pace(atlas: AtlasItem) -> list[str]:
+    """How fast it goes and how long it will take, or took; what failed."""
+    if atlas.state.value in _WAITING:
+        return [_WAITING[atlas.state.value]]
+    progress = atlas.progress
+    failed = progress.shards.get(ShardState.FAILED, 0)
     words = [
-        f"{percent(progress.fraction)}: {count(progress.images_done)} of {plural(progress.images, 'picture')}",
-        f"{progress.images_per_second:.2g} a second" if progress.images_per_second else "",
+        rate(progress.images_per_second) if progress.images_per_second else "",
         f"about {duration(progress.seconds_left)} left" if progress.seconds_left is not None else "",
+        f"took {duration((atlas.finished_at - atlas.created_at).total_seconds())}" if atlas.finished_at else "",
+        f"{plural(failed, 'shard')} failed" if failed else "",
     ]
-    failed = progress.shards.get("failed", 0)  # type: ignore[call-overload]
-    return [w for w in (*words, f"{plural(failed, 'shard')} failed so far" if failed else "") if w]
+    return [told for told in words if told]

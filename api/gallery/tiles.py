@@ -7,7 +7,7 @@ from api.gallery import addresses
 from api.gallery.words import alt
 from db.queries.units import LabelHit, LayerStrip, UnitItem
 
-MOSAIC_TILES = 18
+MOSAIC_TILES = 32
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def hit_tile(hit: LabelHit) -> Tile:
 
 
 def mosaic(network: str, strips: Sequence[LayerStrip]) -> list[Tile]:
-    """Eighteen tiles of a network: some of every layer, the deepest first."""
+    """Some tiles of a network: some of every layer, the deepest first."""
     rows = [_pictured(network, strip) for strip in reversed(strips)]
     longest = max(map(len, rows), default=0)
     mixed = [row[place] for place in range(longest) for row in rows if place < len(row)]

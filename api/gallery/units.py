@@ -1,6 +1,5 @@
 """What the page of a unit says: its styles side by side, its seeds, one picture up close, and how it was made."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
 
@@ -19,12 +18,21 @@ CLOSE_UP_PIXELS = 336
 class Framed:
     """A picture (or the want of one) that can be chosen."""
 
-    title: str
+    seed: int
     words: str
     address: str
     chosen: bool
     picture: PictureView | None
     alt: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A style: its picture of the chosen seed, and those of every seed."""
+
+    title: str
+    big: Framed
+    starts: list[Framed]
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,7 @@ class UnitPage:
 
     style: Style
     seed: int
-    styles: list[Framed]
-    seeds: list[Framed]
+    styles: list[Column]
     picture: PictureView | None
     alt: str
     scale: int
@@ -57,38 +64,33 @@ def unit_page(unit: UnitView, asked_style: str, asked_seed: int) -> UnitPage | N
     if style is None:
         return None
     pictures = {(p.recipe.hash, p.seed): p for group in unit.recipes for p in group.pictures}
-    numbers = sorted({seed for _, seed in pictures})
-    seed = asked_seed if asked_seed in numbers else numbers[0]
+    seeds = sorted({seed for _, seed in pictures})
+    seed = asked_seed if asked_seed in seeds else seeds[0]
 
-    def framed(one: Style, number: int, title: str) -> Framed:
-        picture = pictures.get((one.hash, number))
-        words = alt(unit.network, unit.layer.name, unit.unit, one.title, number, unit.label)
-        address = _address(unit, one.word, number)
-        return Framed(title, _reached(picture, one), address, (one, number) == (style, seed), picture, words)
+    def framed(one: Style, number: int) -> Framed:
+        chosen = (one, number) == (style, seed)
+        return _framed(unit, one, number, pictures.get((one.hash, number)), chosen=chosen)
 
-    return _page(unit, style, seed, pictures.get((style.hash, seed)), styles, numbers, framed)
-
-
-def _page(
-    unit: UnitView,
-    style: Style,
-    seed: int,
-    picture: PictureView | None,
-    styles: list[Style],
-    numbers: list[int],
-    framed: Callable[[Style, int, str], Framed],
-) -> UnitPage:
+    picture = pictures.get((style.hash, seed))
     return UnitPage(
         style=style,
         seed=seed,
-        styles=[framed(one, seed, one.title) for one in styles],
-        seeds=[framed(style, number, f"Seed {number}") for number in numbers],
+        styles=[Column(one.title, framed(one, seed), [framed(one, n) for n in seeds]) for one in styles],
         picture=picture,
-        alt=alt(unit.network, unit.layer.name, unit.unit, style.title, seed, unit.label),
+        alt=_alt(unit, style, seed),
         scale=max(1, CLOSE_UP_PIXELS // max(picture.width, picture.height)) if picture else 1,
         download=f"{unit.network}-{unit.layer.name}-{unit.unit}-{style.word}-seed{seed}.png",
         permalink=_address(unit, style.word, seed),
     )
+
+
+def _framed(unit: UnitView, style: Style, seed: int, picture: PictureView | None, *, chosen: bool) -> Framed:
+    address = _address(unit, style.word, seed)
+    return Framed(seed, _reached(picture, style), address, chosen, picture, _alt(unit, style, seed))
+
+
+def _alt(unit: UnitView, style: Style, seed: int) -> str:
+    return alt(unit.network, unit.layer.name, unit.unit, style.title, seed, unit.label)
 
 
 def _address(unit: UnitView, style: str, seed: int) -> str:

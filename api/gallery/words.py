@@ -76,6 +76,13 @@ def percent(fraction: float) -> str:
     return f"{int(fraction * 100 + 1e-9)} %"
 
 
+def rate(images_per_second: float) -> str:
+    """0.25 -> '15 a minute'; 12.3 -> '12 a second'."""
+    if images_per_second >= 1:
+        return f"{images_per_second:,.0f} a second"
+    return f"{images_per_second * 60:.2g} a minute"
+
+
 def duration(seconds: float) -> str:
     """134 -> '2 minutes'; the largest unit that fits, rounded."""
     if 0 < seconds < 1:

@@ -148,7 +148,7 @@ def test_unit_shows_five_styles_and_provenance(visit):
     assert page.locator(".style h2").all_inner_texts() == [
         "Natural textures", "Bold strokes", "Fine etching", "Soft shapes", "Sparse highlights",
     ]  # fmt: skip
-    assert page.locator(".seed").count() == 3
+    assert page.locator(".start").count() == 3 * 5
     assert page.get_by_text("7 × 7 px, shown 48×").is_visible()
     terms = page.locator(".provenance dt").all_inner_texts()
     assert {"Weights", "Activation reached", "Best step", "Made with"} <= set(terms)
