@@ -1,6 +1,7 @@
 """What the page of a layer says: all its units as a grid, in one style, seed and order."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,10 +10,11 @@ from sqlalchemy.orm import Session
 from api.gallery import addresses
 from api.gallery.styles import Choice, Style, choices, choose, styles_of
 from api.gallery.units import Neighbour
-from api.gallery.words import alt, plural
+from api.gallery.words import Address, alt, plural
 from core.specs import LayerInfo
+from db.models import PictureState
 from db.queries.networks import NetworkView
-from db.queries.recipes import recipes_of_network
+from db.queries.recipes import RecipeItem, recipes_of_network
 from db.queries.units import UnitPage, list_units
 
 MOST_UNITS = 4608
@@ -21,6 +23,7 @@ MOST_UNITS = 4608
 _NUMBER = 987_654_321
 
 Sort = Literal["unit", "activation"]
+SORTS: dict[Sort, str] = {"unit": "By number", "activation": "Strongest first"}
 
 
 @dataclass(frozen=True)
@@ -35,22 +38,28 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """What the links and alternative texts of a grid have in common: a unit's number goes in between."""
+
+    unit_prefix: str
+    unit_suffix: str
+    alt_prefix: str
+    alt_suffix: str
+
+
+@dataclass(frozen=True)
 class LayerPage:
     """Everything on the page of a layer."""
 
-    layer: LayerInfo
+    units: UnitPage
     style: Style | None
     asked: Asked
     styles: list[Choice]
     seeds: list[Choice]
     sorts: list[Choice]
-    units: UnitPage
+    grid: Grid
     summary: str
-    address: str
-    unit_prefix: str
-    unit_suffix: str
-    alt_prefix: str
-    alt_suffix: str
+    address: str  # without a filter
     next_page: str
     above: Neighbour | None
     below: Neighbour | None
@@ -75,11 +84,43 @@ def layer_page(session: Session, network: NetworkView, name: str, wanted: Asked)
         UnknownLayer: the network has no such layer.
         InvalidRequest: the cursor is not one of this list.
     """
-    styles = styles_of(recipes_of_network(session, network.name).get(name, []))
+    pictured = recipes_of_network(session, network.name)
+    styles = styles_of(pictured.get(name, []))
     style = choose(styles, wanted.style)
-    units = list_units(
+    wanted = replace(wanted, style=style.word if style else "")
+    units = _units(session, network.name, name, style, wanted)
+    if wanted.seed >= max(1, units.seeds):
+        return layer_page(session, network, name, replace(wanted, seed=0))
+    above, below = around(network, pictured, name)
+    return LayerPage(
+        units=units,
+        style=style,
+        asked=wanted,
+        styles=choices(styles, style, lambda word: _at(units, wanted, recipe=word)),
+        seeds=[Choice(str(n), _at(units, wanted, seed=n or ""), n == wanted.seed) for n in range(units.seeds)],
+        sorts=[Choice(words, _at(units, wanted, sort=sort), sort == wanted.sort) for sort, words in SORTS.items()],
+        grid=_grid(units, style, wanted.seed),
+        summary=_summary(units, wanted),
+        address=_at(units, wanted, q=""),
+        next_page=_at(units, wanted, cursor=units.next_cursor) if units.next_cursor else "",
+        above=_neighbour(network.name, above, wanted),
+        below=_neighbour(network.name, below, wanted),
+    )
+
+
+def around(
+    network: NetworkView, pictured: Mapping[str, Sequence[RecipeItem]], name: str
+) -> tuple[LayerInfo | None, LayerInfo | None]:
+    """The layers before and after one, in forward order, of those that have pictures."""
+    shown = [layer for layer in network.layers if pictured[layer.name] or layer.name == name]
+    place = next(n for n, layer in enumerate(shown) if layer.name == name)
+    return (shown[place - 1] if place else None), (shown[place + 1] if place + 1 < len(shown) else None)
+
+
+def _units(session: Session, network: str, name: str, style: Style | None, wanted: Asked) -> UnitPage:
+    return list_units(
         session,
-        network.name,
+        network,
         name,
         recipe_hash=style.hash if style else None,
         seed=wanted.seed,
@@ -88,68 +129,34 @@ def layer_page(session: Session, network: NetworkView, name: str, wanted: Asked)
         limit=MOST_UNITS,
         cursor=wanted.cursor or None,
     )
-    if style and wanted.seed >= units.seeds:
-        return layer_page(session, network, name, replace(wanted, seed=0))
-    return _page(session, network, units, styles, style, wanted)
 
 
-def _page(
-    session: Session, network: NetworkView, units: UnitPage, styles: list[Style], style: Style | None, wanted: Asked
-) -> LayerPage:
+def _at(units: UnitPage, wanted: Asked, **changes: object) -> str:
+    """The address of the same layer, seen a little differently."""
+    query = {"recipe": wanted.style, "seed": wanted.seed or "", "sort": wanted.sort, "q": wanted.q, **changes}
+    usual = query["sort"] == "unit"
+    return addresses.layer(units.network, units.layer.name, **{**query, "sort": "" if usual else query["sort"]})
+
+
+def _grid(units: UnitPage, style: Style | None, seed: int) -> Grid:
+    """Made once with a number that stands for every unit's, and cut there."""
     word, title = (style.word, style.title) if style else ("", "")
-    name = units.layer.name
-
-    def at(**changes: object) -> str:
-        query = {"recipe": word, "seed": wanted.seed or "", "sort": wanted.sort, "q": wanted.q, **changes}
-        return addresses.layer(network.name, name, **{k: v for k, v in query.items() if v != "unit"})
-
-    prefix, _, suffix = addresses.unit(network.name, name, _NUMBER, recipe=word, seed=wanted.seed or "").rpartition(
-        str(_NUMBER)
-    )
-    before, _, after = alt(network.name, name, _NUMBER, title, wanted.seed).rpartition(str(_NUMBER))
-    above, below = (neighbour(network.name, layer, word) for layer in around(session, network, name))
-    return LayerPage(
-        layer=units.layer,
-        style=style,
-        asked=wanted,
-        styles=choices(styles, style, lambda each: at(recipe=each)),
-        seeds=[Choice(str(n), at(seed=n or ""), n == wanted.seed) for n in range(units.seeds)],
-        sorts=[
-            Choice("By number", at(sort="unit"), wanted.sort == "unit"),
-            Choice("Strongest first", at(sort="activation"), wanted.sort == "activation"),
-        ],
-        units=units,
-        summary=_summary(units, wanted),
-        address=at(q=""),
-        unit_prefix=prefix,
-        unit_suffix=suffix,
-        alt_prefix=before,
-        alt_suffix=after,
-        next_page=at(cursor=units.next_cursor) if units.next_cursor else "",
-        above=above,
-        below=below,
-    )
+    mark = str(_NUMBER)
+    address = addresses.unit(units.network, units.layer.name, _NUMBER, recipe=word, seed=seed or "")
+    words = alt(Address(units.network, units.layer.name, _NUMBER), title, seed)
+    return Grid(*address.rsplit(mark, 1), *words.rsplit(mark, 1))
 
 
 def _summary(units: UnitPage, wanted: Asked) -> str:
-    states = [item.state for item in units.items]
+    states = Counter(item.state for item in units.items)
     told = [
         plural(units.total, "unit") + (f" with “{wanted.q}” in the name" if wanted.q else ""),
-        f"{states.count('dead'):,} dead" if "dead" in states else "",
-        f"{states.count('non_finite'):,} not finite" if "non_finite" in states else "",
-        f"{states.count(None):,} not made yet" if None in states else "",
+        f"{states[PictureState.DEAD]:,} dead" if states[PictureState.DEAD] else "",
+        f"{states[PictureState.NON_FINITE]:,} not finite" if states[PictureState.NON_FINITE] else "",
+        f"{states[None]:,} not made yet" if states[None] else "",
     ]
     return " · ".join(words for words in told if words)
 
 
-def around(session: Session, network: NetworkView, name: str) -> tuple[LayerInfo | None, LayerInfo | None]:
-    """The layers before and after one, in forward order, of those that have pictures."""
-    pictured = recipes_of_network(session, network.name)
-    shown = [layer for layer in network.layers if pictured[layer.name] or layer.name == name]
-    place = next((n for n, layer in enumerate(shown) if layer.name == name), 0)
-    return (shown[place - 1] if place else None), (shown[place + 1] if place + 1 < len(shown) else None)
-
-
-def neighbour(network: str, layer: LayerInfo | None, style: str) -> Neighbour | None:
-    """Where an arrow key leads from a layer's page."""
-    return Neighbour(layer.name, addresses.layer(network, layer.name, recipe=style)) if layer else None
+def _neighbour(network: str, layer: LayerInfo | None, wanted: Asked) -> Neighbour | None:
+    return Neighbour(layer.name, addresses.layer(network, layer.name, recipe=wanted.style)) if layer else None

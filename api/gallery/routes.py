@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from apiflask import APIBlueprint
-from flask import render_template, request, url_for
+from flask import Response, render_template, request, url_for
 
 from api.gallery import compress, layers, words
 from api.gallery.atlases import atlas_row, failed_shards
@@ -18,7 +18,7 @@ from core.recipes import DEFAULT_RECIPES, NAMED_RECIPES
 from core.specs import MAX_SEEDS, MAX_STEPS
 from db.queries.atlases import get_atlas, list_atlases
 from db.queries.networks import get_network
-from db.queries.recipes import get_recipe
+from db.queries.recipes import get_recipe, recipes_of_network
 from db.queries.units import find_labels, get_unit
 
 blueprint = APIBlueprint(
@@ -30,6 +30,7 @@ blueprint = APIBlueprint(
     static_url_path="/assets",
 )
 blueprint.after_request(compress.compress)
+FOR_EVER = "public, max-age=31536000, immutable"
 
 HOME_ATLASES = 8
 MOST_HITS = 60
@@ -64,6 +65,14 @@ def asset(name: str) -> str:
 @cache
 def _digest(name: str) -> str:
     return sha256(Path(__file__).with_name("static").joinpath(name).read_bytes()).hexdigest()[:12]
+
+
+@blueprint.after_request
+def keep_assets(response: Response) -> Response:
+    """Static files are asked for by their content, so a browser may keep them."""
+    if request.endpoint == "gallery.static" and "v" in request.args:
+        response.headers["Cache-Control"] = FOR_EVER
+    return response
 
 
 # --- home and atlases -------------------------------------------------------------------
@@ -146,7 +155,7 @@ def layer(name: str, layer_name: str) -> str:
     with services().sessions() as session:
         found = get_network(session, name)
         page = layers.layer_page(session, found, layer_name, layers.asked(request.args))
-    return render_template("layer.html", section="networks", network=found, page=page, layer=page.layer)
+    return render_template("layer.html", section="networks", network=found, page=page, layer=page.units.layer)
 
 
 @blueprint.get("/networks/<name>/layers/<path:layer_name>/units/<int:number>")
@@ -158,7 +167,7 @@ def unit(name: str, layer_name: str, number: int) -> str:
         one = get_unit(session, name, layer_name, number)
         page = unit_page(one, style, seed or 0)
         recipe = get_recipe(session, page.style.hash) if page else None
-        above, below = layers.around(session, found, layer_name)
+        above, below = layers.around(found, recipes_of_network(session, name), layer_name)
     return render_template(
         "unit.html",
         section="networks",

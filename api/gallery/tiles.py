@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from api.gallery import addresses
-from api.gallery.words import alt
+from api.gallery.words import Address, alt
 from db.queries.units import LabelHit, LayerStrip, UnitItem
 
 MOSAIC_TILES = 32
@@ -34,7 +34,7 @@ def tile(network: str, layer: str, item: UnitItem, style: str, **query: object) 
         sheet=item.thumbnail.sheet if item.thumbnail else None,
         sheet_index=item.thumbnail.index if item.thumbnail else 0,
         address=addresses.unit(network, layer, item.unit, **query),
-        alt=alt(network, layer, item.unit, style, 0, item.label),
+        alt=alt(Address(network, layer, item.unit), style, 0, item.label),
     )
 
 

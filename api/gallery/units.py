@@ -5,7 +5,7 @@ from datetime import UTC
 
 from api.gallery import addresses
 from api.gallery.styles import Style, choose, styles_of
-from api.gallery.words import EMPTY_PICTURES, alt, first_name, recipe_words, seconds, value
+from api.gallery.words import EMPTY_PICTURES, Address, alt, first_name, recipe_words, seconds, value
 from core.specs import LayerInfo, Recipe
 from db.queries.pictures import PictureView
 from db.queries.units import UnitView
@@ -90,7 +90,7 @@ def _framed(unit: UnitView, style: Style, seed: int, picture: PictureView | None
 
 
 def _alt(unit: UnitView, style: Style, seed: int) -> str:
-    return alt(unit.network, unit.layer.name, unit.unit, style.title, seed, unit.label)
+    return alt(Address(unit.network, unit.layer.name, unit.unit), style.title, seed, unit.label)
 
 
 def _address(unit: UnitView, style: str, seed: int) -> str:

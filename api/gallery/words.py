@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from core.specs import FourierMethod, PixelMethod, Recipe, Spec, Window
 
@@ -42,8 +43,11 @@ SHARD_STATES = {
 
 EMPTY_PICTURES = {
     "dead": ("dead", "This unit is dead: its gradient is exactly zero from every start, so nothing can excite it."),
-    "non_finite": ("not finite", "The activation or its gradient became infinite or not a number, so there is no picture."),
-}  # fmt: skip
+    "non_finite": (
+        "not finite",
+        "The activation or its gradient became infinite or not a number, so there is no picture.",
+    ),
+}
 """Picture state without a picture -> (a word for a tile, a sentence)."""
 
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
@@ -119,15 +123,23 @@ def window_share(window: Window, input_shape: Sequence[int]) -> str:
     return percent(window.height * window.width / (input_shape[-2] * input_shape[-1]))
 
 
-def alt(network: str, layer: str, unit: int, recipe: str, seed: int, label: str | None = None) -> str:
+class Address(NamedTuple):
+    """A unit of a network."""
+
+    network: str
+    layer: str
+    unit: int
+
+
+def alt(unit: Address, style: str, seed: int, label: str | None = None) -> str:
     """The alternative text of a picture."""
     named = f" ({label})" if label else ""
-    return f"Preferred picture of {network} {layer}:{unit}{named}, style {recipe}, seed {seed}"
+    return f"Preferred picture of {unit.network} {unit.layer}:{unit.unit}{named}, style {style}, seed {seed}"
 
 
 def first_name(label: str) -> str:
     """'tabby, tabby cat' -> 'tabby': the first of a label's synonyms."""
-    return label.split(",")[0].strip()
+    return label.partition(",")[0].strip()
 
 
 def unit_ranges(units: Sequence[int]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import UnknownRecipe
@@ -40,8 +40,10 @@ def shown_order(recipe: RecipeItem) -> tuple[int, str, int, str]:
 
 def recipes_of_layers(session: Session, layer_ids: Sequence[int]) -> dict[int, list[RecipeItem]]:
     """The recipes that each layer has pictures of, in the order shown; one query, answered from an index."""
-    pictured = exists().where(Picture.layer_id == Layer.id, Picture.recipe_hash == Recipe.hash)
-    pairs = select(Layer.id, Recipe).where(Layer.id.in_(layer_ids), pictured)
+    picture = select(Picture.id).where(Picture.layer_id == Layer.id, Picture.recipe_hash == Recipe.hash)
+    # LIMIT 1 and not EXISTS: PostgreSQL could turn that into a join over every picture there is.
+    pictured = picture.limit(1).correlate(Layer, Recipe).scalar_subquery().is_not(None)
+    pairs = select(Layer.id, Recipe).join_from(Layer, Recipe, pictured).where(Layer.id.in_(layer_ids))
     found: dict[int, list[RecipeItem]] = {layer_id: [] for layer_id in layer_ids}
     for layer_id, recipe in session.execute(pairs):
         found[layer_id].append(recipe_item(recipe))

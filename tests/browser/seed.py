@@ -36,11 +36,15 @@ from db.session import make_engine, make_sessions
 from store import PictureStore, open_store
 
 INPUT = 64
+DRAWINGS = 16  # for each layer, recipe and seed
 WEIGHTS_HASH = "5eed" * 16
 LABELS = ("red disc", "tabby, tabby cat", "lighthouse", "hot-air balloon", "lemon", "coral reef", "zebra", "peacock",
           "castle", "starfish", "umbrella", "honeycomb", "violin", "jellyfish", "steam train", "sunflower")  # fmt: skip
 DEAD_UNITS = (5, 11)
 NON_FINITE_UNIT = 9
+DONE = "01JATLASDONE00000000000001"
+WITH_FAILURES = "01JATLASFAIL00000000000002"
+LIVE = "01JATLASLIVE00000000000003"
 FAILURE = "CUDA ran out of memory at batch size 1 (asked for 2.0 GiB, 0.4 GiB free)."
 
 
@@ -154,16 +158,18 @@ def add_layer(session: Session, network: models.Network, plan: Plan, order: int)
 
 
 def pictures_of(store: PictureStore, plan: Plan, layer_id: int) -> Iterator[dict[str, Any]]:
-    """Rows for every picture of a layer; big layers reuse 64 drawings in a different order on every sheet."""
+    """Rows for every picture of a layer; a few drawings come again in a different order on every sheet."""
     rng = np.random.default_rng(layer_id)
     side = min(plan.window, INPUT)
     for recipe_number, recipe in enumerate(plan.recipes):
         for seed in range(plan.seeds):
-            drawings = [draw(rng, side, 1 + recipe_number % 3 + layer_id) for _ in range(min(plan.units, SHEET_TILES))]
+            drawings = [draw(rng, side, 1 + recipe_number % 3 + layer_id) for _ in range(DRAWINGS)]
             blobs = [store.put(encode(pixels, "PNG")) for pixels in drawings]
             for start in range(0, plan.units, SHEET_TILES):
                 units = range(start, min(start + SHEET_TILES, plan.units))
-                order = rng.permutation(len(drawings))[: len(units)]
+                order = np.concatenate([rng.permutation(DRAWINGS) for _ in range(SHEET_TILES // DRAWINGS)])[
+                    : len(units)
+                ]
                 key = store.put(sheet([drawings[n] for n in order]))
                 for index, unit in enumerate(units):
                     row = picture_row(layer_id, recipe, unit, seed, side, rng)
@@ -195,15 +201,18 @@ def emptied(row: dict[str, Any], unit: int) -> dict[str, Any]:
 def add_atlases(session: Session, network: models.Network, layers: list[models.Layer]) -> None:
     now = datetime.now(UTC)
     spec = AtlasSpec(network=network.name, recipes=DEFAULT_RECIPES, seeds=3).model_dump(mode="json")
+    state = models.AtlasState
     states = (
-        ("01JATLASDONE00000000000001", models.AtlasState.COMPLETE, timedelta(hours=26), timedelta(hours=25)),
-        ("01JATLASFAIL00000000000002", models.AtlasState.COMPLETE_WITH_FAILURES, timedelta(hours=3), timedelta(hours=2)),
-        ("01JATLASLIVE00000000000003", models.AtlasState.RUNNING, timedelta(minutes=4), None),
-    )  # fmt: skip
+        (DONE, state.COMPLETE, timedelta(hours=26), timedelta(hours=25)),
+        (WITH_FAILURES, state.COMPLETE_WITH_FAILURES, timedelta(hours=3), timedelta(hours=2)),
+        (LIVE, state.RUNNING, timedelta(minutes=4), None),
+    )
     for atlas_id, state, ago, finished_ago in states:
-        finished = now - finished_ago if finished_ago else None
-        session.add(models.Atlas(id=atlas_id, network_id=network.id, spec=spec, state=state, created_at=now - ago,
-                                 planned_at=now - ago + timedelta(seconds=3), finished_at=finished, images=0))  # fmt: skip
+        asked, finished = now - ago, now - finished_ago if finished_ago else None
+        session.add(models.Atlas(
+            id=atlas_id, network_id=network.id, spec=spec, state=state, created_at=asked,
+            planned_at=asked + timedelta(seconds=3), finished_at=finished, images=0,
+        ))  # fmt: skip
         session.flush()
         add_shards(session, atlas_id, layers, state, now)
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.browser.conftest import PHONE
-from tests.browser.seed import DEAD_UNITS, LAYERS, NON_FINITE_UNIT, UNPICTURED
+from tests.browser.seed import DEAD_UNITS, DONE, LAYERS, LIVE, NON_FINITE_UNIT, UNPICTURED, WITH_FAILURES
 
 pytestmark = pytest.mark.browser
 
@@ -26,9 +26,9 @@ PAGES = (
     f"{CLASSES}/units/3",
     f"{CLASSES}/units/{DEAD_UNITS[0]}",
     f"{NETWORK}/layers/features.0/units/7?recipe=etched&seed=1",
-    "/atlases/01JATLASDONE00000000000001",
-    "/atlases/01JATLASFAIL00000000000002",
-    "/atlases/01JATLASLIVE00000000000003",
+    f"/atlases/{DONE}",
+    f"/atlases/{WITH_FAILURES}",
+    f"/atlases/{LIVE}",
     "/search?q=a",
     "/search",
 )
@@ -78,8 +78,8 @@ def test_big_layer_loads_sheets_as_they_come_into_view(visit):
     at_first = len(set(seen.paths("/sheets/")))
     assert 1 <= at_first < 64
     assert seen.paths("/api/v1/pictures/") == []
-    page.locator(".unit").last.scroll_into_view_if_needed()
-    page.wait_for_load_state("networkidle")
+    with page.expect_request("**/sheets/**"):
+        page.locator(".unit").last.scroll_into_view_if_needed()
     assert at_first < len(set(seen.paths("/sheets/"))) <= 64
 
 
@@ -179,7 +179,7 @@ def test_help_lists_the_keys_of_the_page(visit):
 
 
 def test_failures_are_named_with_reasons(visit):
-    page, _ = visit("/atlases/01JATLASFAIL00000000000002")
+    page, _ = visit(f"/atlases/{WITH_FAILURES}")
     row = page.locator("tbody tr")
     assert row.count() == 1
     assert "features.6.expand3x3" in row.inner_text()
@@ -189,10 +189,10 @@ def test_failures_are_named_with_reasons(visit):
 
 
 def test_progress_is_drawn_again_without_a_reload(visit):
-    page, seen = visit("/atlases/01JATLASLIVE00000000000003")
+    page, seen = visit(f"/atlases/{LIVE}")
     page.wait_for_timeout(3000)
-    assert seen.paths("/atlases/01JATLASLIVE00000000000003").count("/atlases/01JATLASLIVE00000000000003") == 1
-    assert len(seen.paths("/atlases/01JATLASLIVE00000000000003/live")) >= 1
+    assert seen.paths(f"/atlases/{LIVE}").count(f"/atlases/{LIVE}") == 1
+    assert len(seen.paths(f"/atlases/{LIVE}/live")) >= 1
 
 
 def test_theme_is_chosen_and_kept(visit):
@@ -216,7 +216,8 @@ def test_no_page_scrolls_sideways_on_a_phone(visit, path):
 @pytest.mark.parametrize("path", PAGES)
 def test_everything_has_an_accessible_name(visit, path):
     page, _ = visit(path)
-    nameless = page.evaluate("""() => [...document.querySelectorAll('a, button, input:not([type=hidden]), progress, nav')]
+    nameless = page.evaluate("""() =>
+        [...document.querySelectorAll('a, button, input:not([type=hidden]), progress, nav')]
         .filter((e) => !e.closest('[aria-hidden=true], dialog:not([open])'))
         .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length
                          || [...e.querySelectorAll('img')].some((i) => i.alt)))
