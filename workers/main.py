@@ -6,9 +6,11 @@ import signal
 import socket
 import sys
 import time
+import warnings
 from typing import Any
 
 from celery import signals
+from celery.exceptions import SecurityWarning
 from sqlalchemy.exc import DBAPIError
 
 from broker.app import QUEUES, make_celery
@@ -43,6 +45,8 @@ def run(settings: Settings) -> int:
     signals.worker_process_shutdown.connect(child.close, weak=False)
     signals.worker_shutting_down.connect(ender, weak=False)
     _quieten(settings)
+    # It warns of pickle, which is refused here, and names an option that is not here either.
+    warnings.simplefilter("ignore", SecurityWarning)
     worker = app.Worker(
         hostname=f"deepvis-{os.getpid()}@{socket.gethostname()}",
         queues=list(QUEUES),

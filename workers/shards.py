@@ -2,7 +2,7 @@
 
 import logging
 
-from core.errors import Cancelled, LostLease
+from core.errors import Cancelled, DeepvisError, LostLease
 from db.leases import Lease
 from workers.committer import Parcel, describe_work
 from workers.held import HeldLease
@@ -57,12 +57,19 @@ def _give_up(runtime: Runtime, lease: Lease, error: BaseException) -> None:
         log.info("%s given back: %s", describe_work(lease), error)
         runtime.ledger.release(lease)
         return
-    log.error("%s failed: %r", describe_work(lease), error, exc_info=error)
+    report(f"{describe_work(lease)} failed", error)
     runtime.networks.clear()  # memory may be what was missing
     runtime.ledger.fail_attempt(lease, explain(error))
     runtime.heartbeat.wake()
 
 
-def explain(error: BaseException) -> str:
-    """An error in one line, for people."""
+def explain(error: Exception) -> str:
+    """An error in one line, for people: our own say all that is needed, others are named too."""
+    if isinstance(error, DeepvisError):
+        return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def report(what: str, error: Exception) -> None:
+    """Log a failure; with its traceback if nobody foresaw it."""
+    log.error("%s: %s", what, explain(error), exc_info=None if isinstance(error, DeepvisError) else error)

@@ -1,0 +1,46 @@
+"""The Celery application's configuration, as it is after Celery has read it."""
+
+import pytest
+
+from broker.app import QUEUES, make_celery
+from core.settings import load_settings
+
+
+@pytest.fixture
+def celery():
+    app = make_celery(load_settings(broker_url="redis://127.0.0.1:1/0", task_seconds=100))
+    yield app
+    app.close()
+
+
+def test_nothing_but_json_and_no_results(celery):
+    assert celery.conf.accept_content == ["json"]
+    assert celery.conf.task_serializer == "json"
+    assert celery.conf.task_ignore_result
+    assert celery.backend.__class__.__name__ == "DisabledBackend"
+
+
+def test_a_message_is_acknowledged_when_done_and_given_back_when_the_child_dies(celery):
+    assert celery.conf.task_acks_late
+    assert celery.conf.task_reject_on_worker_lost
+    assert celery.conf.worker_prefetch_multiplier == 1
+    assert celery.conf.worker_concurrency == 1
+
+
+def test_the_limits_are_in_order(celery):
+    soft, hard = celery.conf.task_soft_time_limit, celery.conf.task_time_limit
+
+    assert 0 < soft < hard < celery.conf.broker_transport_options["visibility_timeout"]
+
+
+def test_a_worker_tries_for_ever_and_never_waits_for_ever(celery):
+    assert celery.conf.broker_connection_retry
+    assert celery.conf.broker_connection_retry_on_startup
+    assert celery.conf.broker_connection_max_retries is None
+    options = celery.conf.broker_transport_options
+    assert all(options[name] for name in ("socket_timeout", "socket_connect_timeout", "health_check_interval"))
+
+
+def test_control_comes_before_shards(celery):
+    assert tuple(celery.amqp.queues) == QUEUES == ("control", "shards")
+    assert celery.conf.broker_transport_options["queue_order_strategy"] == "priority"
