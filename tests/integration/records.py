@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.recipes import BOLD, FOURIER
 from core.specs import AtlasSpec, LayerInfo, NetworkInfo, NetworkSource, Recipe, ShardSpec, Window
 from db import atlases, networks
-from db.leases import Lease, PictureRow
+from db.leases import Lease, PictureRow, commit_shard, lease_shard
+from db.models import Shard
 
 SOURCE = NetworkSource(name="tiny", kind="bundled", builder="demo")
-MAX_OPEN = 64
+MAX_OPEN = 1000
 
 
 def layer(name: str, order: int, units: int, **changes: object) -> LayerInfo:
@@ -63,10 +65,16 @@ def shards(
 
 
 def running_atlas(
-    session: Session, plan: Sequence[ShardSpec] | None = None, *, weight: float = 1.0, seeds: int = 1
+    session: Session,
+    plan: Iterable[ShardSpec] | None = None,
+    *,
+    network: str = "tiny",
+    weight: float = 1.0,
+    seeds: int = 1,
 ) -> str:
-    """The id of an atlas of "tiny" with a plan: by default three shards of two units of "conv"."""
-    atlas, _ = atlases.create(session, wish((FOURIER, BOLD), seeds=seeds), weight=weight, max_open=MAX_OPEN)
+    """The id of an atlas with a plan: by default three shards of two units of "conv"."""
+    spec = wish((FOURIER, BOLD), network=network, seeds=seeds)
+    atlas, _ = atlases.create(session, spec, weight=weight, max_open=MAX_OPEN)
     atlases.begin_planning(session, atlas.id, 60)
     default = shards("conv", [(0, 1), (2, 3), (4, 5)], seeds=seeds)
     atlases.save_plan(session, atlas.id, default if plan is None else plan)
@@ -81,6 +89,23 @@ def picture(unit: int, seed: int = 0, **changes: object) -> PictureRow:
         "device": "cpu", "precision": "float32", "library_version": "0",
     }  # fmt: skip
     return PictureRow(**{**values, **changes})  # type: ignore[arg-type]  # one dictionary of mixed values
+
+
+def store(
+    session: Session,
+    layer_name: str,
+    rows: Sequence[PictureRow],
+    recipe: Recipe = FOURIER,
+    *,
+    network: str = "tiny",
+) -> None:
+    """Store pictures by way of an atlas of their own."""
+    seeds = 1 + max(row.seed for row in rows)
+    plan = shards(layer_name, [sorted({row.unit for row in rows})], recipe, seeds)
+    atlas_id = running_atlas(session, plan, network=network, seeds=seeds)
+    lease = lease_shard(session, session.scalars(select(Shard.id).where(Shard.atlas_id == atlas_id)).one(), "w", 60)
+    assert lease is not None
+    commit_shard(session, lease, rows)
 
 
 def results(lease: Lease) -> list[PictureRow]:

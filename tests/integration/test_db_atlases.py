@@ -13,6 +13,8 @@ from db.session import Sessions
 from tests.integration.racing import race
 from tests.integration.records import MAX_OPEN, SOURCE, describe, results, running_atlas, shards, wish
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(autouse=True)
 def tiny(sessions: Sessions) -> None:
@@ -189,7 +191,7 @@ def test_plan_of_many_shards_is_quick(sessions: Sessions) -> None:
     name = FOURIER.content_hash()
     plan = (ShardSpec(layer="conv", recipe_hash=name, units=(0, 1), seeds=1, cost_seconds=1) for _ in range(20_000))
     with sessions.begin() as session:
-        atlas_id = running_atlas(session, plan)  # type: ignore[arg-type]  # an iterable, as planning gives
+        atlas_id = running_atlas(session, plan)
     with sessions() as session:
         assert session.get_one(Atlas, atlas_id).images == 40_000
 

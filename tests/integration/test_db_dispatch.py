@@ -13,6 +13,8 @@ from db.session import Sessions
 from tests.integration.racing import race
 from tests.integration.records import describe, results, running_atlas, shards
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(autouse=True)
 def tiny(sessions: Sessions) -> None:

@@ -16,6 +16,8 @@ from db.workers import WorkerBeat, beat, live, stop
 from tests.integration.racing import race
 from tests.integration.records import describe, info, picture, results, running_atlas, shards
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture
 def atlas_id(sessions: Sessions) -> str:

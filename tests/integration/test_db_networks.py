@@ -13,6 +13,8 @@ from db.queries.networks import get_network, list_networks
 from db.session import Sessions
 from tests.integration.records import SOURCE, describe, info
 
+pytestmark = pytest.mark.integration
+
 
 def test_catalogue_is_known_by_name_and_may_be_synced_again(sessions: Sessions) -> None:
     other = NetworkSource(name="alexnet@random", kind="torchvision", builder="alexnet", weights="random")

@@ -18,6 +18,8 @@ from db.session import Sessions, check_schema, make_engine
 from db.workers import WorkerBeat, beat
 from tests.integration.records import describe
 
+pytestmark = pytest.mark.integration
+
 WORKER = WorkerBeat(id="w", host="h", pid=1, device="cpu", queues="shards", versions={"torch": "2"})
 
 
