@@ -19,8 +19,8 @@ def decay(x: Tensor, rate: float) -> Tensor:
 
 def blur(x: Tensor, width: float) -> Tensor:
     """Convolve each channel with a Gaussian of deviation `width` pixels, edges reflected (d c b a | a b c d)."""
-    rows = _blur_matrix(x.shape[-2], width, x.device)  # (H, H)
-    columns = _blur_matrix(x.shape[-1], width, x.device)  # (W, W)
+    rows = _blur_matrix(x.shape[-2], width, x.device, x.dtype)  # (H, H)
+    columns = _blur_matrix(x.shape[-1], width, x.device, x.dtype)  # (W, W)
     return rows @ (x @ columns.T)
 
 
@@ -65,7 +65,7 @@ def below_percentile(values: Tensor, percentile: float) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _blur_matrix(size: int, width: float, device: torch.device) -> Tensor:
+def _blur_matrix(size: int, width: float, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Matrix (size, size) of the one-dimensional Gaussian, cut at 4 standard deviations, with reflected edges."""
     radius = int(4 * width + 0.5)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
@@ -76,4 +76,4 @@ def _blur_matrix(size: int, width: float, device: torch.device) -> Tensor:
     source = torch.where(source < size, source, 2 * size - 1 - source)
     matrix = torch.zeros(size, size, dtype=torch.float64)
     matrix.scatter_add_(1, source, kernel.expand(size, -1).contiguous())
-    return matrix.to(device=device, dtype=torch.float32)
+    return matrix.to(device=device, dtype=dtype)
