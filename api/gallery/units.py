@@ -53,7 +53,6 @@ class UnitPage:
     picture: PictureView | None
     alt: str
     scale: int
-    download: str
     permalink: str
 
 
@@ -79,7 +78,6 @@ def unit_page(unit: UnitView, asked_style: str, asked_seed: int) -> UnitPage | N
         picture=picture,
         alt=_alt(unit, style, seed),
         scale=max(1, CLOSE_UP_PIXELS // max(picture.width, picture.height)) if picture else 1,
-        download=f"{unit.network}-{unit.layer.name}-{unit.unit}-{style.word}-seed{seed}.png",
         permalink=_address(unit, style.word, seed),
     )
 

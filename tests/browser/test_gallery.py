@@ -165,7 +165,7 @@ def test_download_has_a_name_that_says_what_it_is(visit):
     page, _ = visit(f"{NETWORK}/layers/features.0/units/7?recipe=bold&seed=2")
     with page.expect_download() as waiting:
         page.get_by_role("link", name="Download PNG").click()
-    assert waiting.value.suggested_filename == "squeezenet1_0-features.0-7-bold-seed2.png"
+    assert waiting.value.suggested_filename == "squeezenet1_0_features.0_7_bold_2.png"
 
 
 def test_help_lists_the_keys_of_the_page(visit):
@@ -207,15 +207,10 @@ def test_theme_is_chosen_and_kept(visit):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_no_page_scrolls_sideways_on_a_phone(visit, path):
+def test_every_page_fits_a_phone_and_names_its_parts(visit, path):
     page, _ = visit(path, size=PHONE)
     wide, room = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert wide <= room
-
-
-@pytest.mark.parametrize("path", PAGES)
-def test_everything_has_an_accessible_name(visit, path):
-    page, _ = visit(path)
     nameless = page.evaluate("""() =>
         [...document.querySelectorAll('a, button, input:not([type=hidden]), progress, nav')]
         .filter((e) => !e.closest('[aria-hidden=true], dialog:not([open])'))
