@@ -29,10 +29,12 @@ def start_image(start: Start, shape: tuple[int, int, int], mean_pixel: Tensor, r
         rng: from `generator`.
     """
     if start == "noise":
-        return torch.randn(shape, generator=rng) * NOISE_DEVIATION
-    if start == "uniform":
-        return torch.rand(shape, generator=rng) * 255 - mean_pixel
-    return torch.zeros(shape)
+        x = torch.randn(shape, generator=rng) * NOISE_DEVIATION
+    elif start == "uniform":
+        x = torch.rand(shape, generator=rng) * 255 - mean_pixel
+    else:
+        x = torch.zeros(shape)
+    return x.to(mean_pixel.dtype)
 
 
 RESTARTS = 4

@@ -34,9 +34,7 @@ def _ascend(recipe: Recipe, layer_index: int, units: list[int]) -> tuple[Outcome
     scale = Scale(mean, std)
     addresses = [("test", unit) for unit in units]
     sign = 1 if recipe.direction == "excite" else -1
-    starts = [
-        start_image(recipe.method.start, shape, scale.mean_pixel[0].float(), generator(*a)).numpy() for a in addresses
-    ]
+    starts = [start_image(recipe.method.start, shape, scale.mean_pixel[0], generator(*a)).numpy() for a in addresses]
     with capture(module, layer.read_at) as reader:
         objective = Objective(
             lambda z: reader.run(z.double()), layer, layer.window.position, torch.tensor(units), recipe
