@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import case, func, select
+from sqlalchemy import and_, case, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from core.errors import NotFound
@@ -78,7 +78,9 @@ class _Sums(View):
     cost_part: float = 0.0
     measured_seconds: float = 0.0  # over shards that were computed, not found done
     measured_cost: float = 0.0
-    earliest: datetime | None = None  # start among those running
+    recent_images: int = 0  # of shards computed within RATE_SECONDS
+    recent_start: datetime | None = None  # when the first of those was started
+    earliest_start: datetime | None = None
 
 
 def list_atlases(
@@ -146,15 +148,14 @@ def _failure(shard: Shard) -> Failure:
 
 
 def _progress(session: Session, atlases: Sequence[Atlas]) -> dict[str, Progress]:
-    sums = _sums(session, [atlas.id for atlas in atlases])
-    running = [atlas.id for atlas in atlases if atlas.state == AtlasState.RUNNING]
     moment = clock.now(session)
-    recent = _recent(session, running, clock.after(moment, -RATE_SECONDS)) if running else {}
-    return {a.id: _of_atlas(a, sums[a.id], recent.get(a.id, _Sums()), moment) for a in atlases}
+    sums = _sums(session, [atlas.id for atlas in atlases], clock.after(moment, -RATE_SECONDS))
+    return {atlas.id: _of_atlas(atlas, sums[atlas.id], moment) for atlas in atlases}
 
 
-def _sums(session: Session, ids: Sequence[str]) -> dict[str, dict[ShardState, _Sums]]:
-    computed = case((Shard.seconds > 0, Shard.cost_seconds), else_=0.0)
+def _sums(session: Session, ids: Sequence[str], since: datetime) -> dict[str, dict[ShardState, _Sums]]:
+    """All that progress is made of, in one pass over the shards of the atlases."""
+    recent = and_(Shard.finished_at >= since, Shard.seconds > 0)
     statement = select(
         Shard.atlas_id,
         Shard.state,
@@ -164,7 +165,9 @@ def _sums(session: Session, ids: Sequence[str]) -> dict[str, dict[ShardState, _S
         func.sum(Shard.cost_seconds),
         func.sum(Shard.cost_seconds * Shard.fraction),
         func.coalesce(func.sum(Shard.seconds), 0.0),
-        func.sum(computed),
+        func.sum(case((Shard.seconds > 0, Shard.cost_seconds), else_=0.0)),
+        func.sum(case((recent, Shard.images), else_=0)),
+        func.min(case((recent, Shard.started_at))),
         func.min(Shard.started_at),
     )
     found: dict[str, dict[ShardState, _Sums]] = {atlas_id: {} for atlas_id in ids}
@@ -174,15 +177,7 @@ def _sums(session: Session, ids: Sequence[str]) -> dict[str, dict[ShardState, _S
     return found
 
 
-def _recent(session: Session, ids: Sequence[str], since: datetime) -> dict[str, _Sums]:
-    """Images of the shards computed and finished after `since`, and when the first of them was started."""
-    statement = select(Shard.atlas_id, func.sum(Shard.images), func.min(Shard.started_at))
-    computed = statement.where(Shard.atlas_id.in_(ids), Shard.finished_at >= since, Shard.seconds > 0)
-    rows = session.execute(computed.where(Shard.state == ShardState.DONE).group_by(Shard.atlas_id))
-    return {atlas_id: _Sums(images=images, earliest=earliest) for atlas_id, images, earliest in rows}
-
-
-def _of_atlas(atlas: Atlas, sums: dict[ShardState, _Sums], recent: _Sums, moment: datetime) -> Progress:
+def _of_atlas(atlas: Atlas, sums: dict[ShardState, _Sums], moment: datetime) -> Progress:
     done, running = sums.get(ShardState.DONE, _Sums()), sums.get(ShardState.RUNNING, _Sums())
     images_done = done.images + running.images_part
     at_work = atlas.state == AtlasState.RUNNING
@@ -191,15 +186,15 @@ def _of_atlas(atlas: Atlas, sums: dict[ShardState, _Sums], recent: _Sums, moment
         images_done=int(images_done),
         fraction=min(1.0, images_done / atlas.images) if atlas.images else float(atlas.state == AtlasState.COMPLETE),
         shards={state: s.shards for state, s in sums.items()},
-        images_per_second=_rate(recent, running, moment) if at_work else None,
+        images_per_second=_rate(done, running, moment) if at_work else None,
         seconds_left=_seconds_left(sums.get(ShardState.PENDING, _Sums()), running, done) if at_work else None,
     )
 
 
-def _rate(recent: _Sums, running: _Sums, moment: datetime) -> float | None:
-    """Images a second since the first of the shards that count was started."""
-    starts = [start for start in (recent.earliest, running.earliest) if start is not None]
-    images = recent.images + running.images_part
+def _rate(done: _Sums, running: _Sums, moment: datetime) -> float | None:
+    """Images a second, of shards finished lately and those at work, since the first of them was started."""
+    starts = [start for start in (done.recent_start, running.earliest_start) if start is not None]
+    images = done.recent_images + running.images_part
     elapsed = (moment - min(starts)).total_seconds() if starts else 0.0
     return images / elapsed if images and elapsed > 0 else None
 
