@@ -13,6 +13,7 @@ from api.gallery.atlases import atlas_row, failed_shards
 from api.gallery.networks import known_names, network_cards, network_page
 from api.gallery.tiles import hit_tile
 from api.gallery.units import across, beside, heading, provenance, unit_page
+from api.security import COOKIE
 from api.services import services
 from core.recipes import DEFAULT_RECIPES, NAMED_RECIPES
 from core.specs import MAX_SEEDS, MAX_STEPS
@@ -50,6 +51,7 @@ def vocabulary() -> dict[str, object]:
         "empty_pictures": words.EMPTY_PICTURES,
         "kinds": words.KINDS,
         "library_version": version("deepvis"),
+        "signed_in": COOKIE in request.cookies,
     }
 
 
