@@ -22,7 +22,7 @@ def describe(network: Network) -> NetworkInfo:
         BadNetwork: it does not run on an input of its own shape, or has no layers.
     """
     generator = torch.Generator().manual_seed(0)
-    traced = trace(network.module, random_pictures(network, 1, generator))
+    traced = trace(network.module, random_pictures(network, ["white"], generator))
     windows = measure_windows(network, traced)
     labelled = _labelled(traced, len(network.labels))
     return NetworkInfo(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,20 +12,28 @@ from deepvis.networks.network import Network
 from deepvis.reading import batch_first, centre_position, first_tensor, layer_values
 from deepvis.tracing import TracedLayer
 
+Texture = Literal["white", "smooth"]
 
-def random_pictures(network: Network, count: int, generator: torch.Generator) -> Tensor:
-    """Random input: (count, C, H, W), normalised. White and smooth noise take turns, over the whole range of pixels.
 
-    Trained networks answer differently to the two: what one leaves silent behind a rectifier, the other wakes.
+def random_pictures(network: Network, textures: Sequence[Texture], generator: torch.Generator) -> Tensor:
+    """Random input: (N, C, H, W), normalised, one picture of each texture named, over the whole range of pixels.
+
+    Trained networks answer differently to white and smooth noise: what one leaves silent behind a rectifier, the
+    other wakes.
     """
-    channels, height, width = network.input_shape
-    white = torch.rand(count, channels, height, width, generator=generator)
-    coarse = torch.rand(count, channels, 12, 12, generator=generator)
-    smooth = functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
-    is_white = (torch.arange(count) % 2 == 0).view(-1, 1, 1, 1)
-    pixels = torch.where(is_white, white, 0.8 * smooth + 0.2 * white)
+    pixels = torch.stack([_noise(texture, network.input_shape, generator) for texture in textures])
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (network.mean, network.std))
     return (pixels - mean) / std
+
+
+def _noise(texture: Texture, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    """(C, H, W) in 0..1."""
+    white = torch.rand(shape, generator=generator)
+    if texture == "white":
+        return white
+    coarse = torch.rand(1, shape[0], 12, 12, generator=generator)
+    smooth = functional.interpolate(coarse, shape[1:], mode="bicubic")[0].clamp(0, 1)
+    return 0.8 * smooth + 0.2 * white
 
 
 def direction(layer: TracedLayer) -> Tensor:

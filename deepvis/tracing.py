@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -46,6 +46,7 @@ class TracedLayer:
     output_shape: tuple[int, ...]  # no batch dimension
     unit_axis: int  # of output_shape
     upstream: frozenset[str]  # names of the layers that its output was computed from
+    stride: tuple[int, ...] = ()  # (down, across) of the layer itself, where it has one
 
     @property
     def units(self) -> int:
@@ -74,19 +75,9 @@ def trace(module: nn.Module, x: Tensor) -> list[TracedLayer]:
             raise BadNetwork(
                 f"The network does not run on an input of shape {tuple(x.shape)}: {type(error).__name__}: {reason}."
             ) from error
-    layers = [_traced(record, watch.read_at(record)) for record in watch.records]
-    if not layers:
+    if not watch.layers:
         raise BadNetwork("The network has no layer that is a module of a known kind.")
-    return layers
-
-
-@dataclass(frozen=True)
-class _Record:
-    name: str
-    kind: Kind
-    output_shape: tuple[int, ...]
-    unit_axis: int
-    upstream: frozenset[str]
+    return [replace(layer, read_at=watch.normalised.get(layer.name, layer.name)) for layer in watch.layers]
 
 
 @dataclass(frozen=True)
@@ -110,13 +101,13 @@ class _Watch(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.records: list[_Record] = []
+        self.layers: list[TracedLayer] = []
+        self.normalised: dict[str, str] = {}  # layer -> normalisation that consumes its output
         self._called: set[str] = set()
         # Layers that a tensor was computed from; outputs of convolutions and linear layers; results of concatenations.
         self._origin: MutableMapping[Tensor, frozenset[str]] = WeakTensorKeyDictionary()
         self._made: MutableMapping[Tensor, _Made] = WeakTensorKeyDictionary()
         self._joined: MutableMapping[Tensor, _Joined] = WeakTensorKeyDictionary()
-        self._normalised: dict[str, str] = {}  # layer -> normalisation that consumes its output
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -133,16 +124,13 @@ class _Watch(TorchFunctionMode):
                 self._joined[made[0]] = _Joined(_cat_axis(args, kwargs) % made[0].ndim, made[0]._version)
         return result
 
-    def read_at(self, record: _Record) -> str:
-        return self._normalised.get(record.name, record.name)
-
     def before(self, name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         """Called as the module `name` starts."""
         if name in self._called or not _is_batch_norm(module) or not inputs or not isinstance(inputs[0], Tensor):
             return
         made = self._made.get(inputs[0])
         if made is not None and made.version == inputs[0]._version:
-            self._normalised.setdefault(made.layer, name)
+            self.normalised.setdefault(made.layer, name)
 
     def after(self, name: str, module: nn.Module, inputs: tuple[Any, ...], result: Any) -> None:
         """Called as the module `name` ends."""
@@ -153,19 +141,28 @@ class _Watch(TorchFunctionMode):
         joined = None if any(output is t for t in _tensors(inputs)) else self._joined_as(output)
         kind = "concat" if joined else _kind(module)
         if kind is not None and output.ndim >= 2 and not _is_sequence_first(output):
-            self._record(name, kind, output, _unit_axis(kind, module, output, joined))
+            self._keep(name, kind, output, _unit_axis(kind, module, output, joined), _stride(module))
 
     def _joined_as(self, output: Tensor) -> _Joined | None:
         """The concatenation that made this tensor, if nothing wrote into it since; once only, for the innermost."""
         joined = self._joined.pop(output, None)
         return joined if joined and joined.version == output._version else None
 
-    def _record(self, name: str, kind: Kind, output: Tensor, axis: int) -> None:
+    def _keep(self, name: str, kind: Kind, output: Tensor, axis: int, stride: tuple[int, ...]) -> None:
         upstream = self._origin.get(output, frozenset())
-        shape = tuple(output.shape[1:] if len(output) == 1 else output.shape)
         # With a picture's windows folded into the batch, the batch axis counts windows: see `reading.batch_first`.
-        axis = axis - 1 if len(output) == 1 else axis
-        self.records.append(_Record(name, kind, shape, axis, upstream))
+        batch_axes = 1 if len(output) == 1 else 0
+        self.layers.append(
+            TracedLayer(
+                name=name,
+                kind=kind,
+                read_at=name,
+                output_shape=tuple(output.shape[batch_axes:]),
+                unit_axis=axis - batch_axes,
+                upstream=upstream,
+                stride=stride,
+            )
+        )
         self._origin[output] = upstream | {name}
         if kind in ("conv", "linear"):
             self._made[output] = _Made(name, output._version)
@@ -192,17 +189,6 @@ def _after_hook(name: str, module: nn.Module, watch: _Watch) -> RemovableHandle:
     return module.register_forward_hook(lambda m, inputs, result: watch.after(name, m, inputs, result))
 
 
-def _traced(record: _Record, read_at: str) -> TracedLayer:
-    return TracedLayer(
-        name=record.name,
-        kind=record.kind,
-        read_at=read_at,
-        output_shape=record.output_shape,
-        unit_axis=record.unit_axis,
-        upstream=record.upstream,
-    )
-
-
 # --- what a module is ----------------------------------------------------------------
 
 
@@ -220,6 +206,13 @@ def _kind(module: nn.Module) -> Kind | None:
 
 def _is_batch_norm(module: nn.Module) -> bool:
     return isinstance(module, _BatchNorm) or type(module).__name__ == "FrozenBatchNorm2d"
+
+
+def _stride(module: nn.Module) -> tuple[int, ...]:
+    """Of a convolution or pooling over maps; empty for all else."""
+    stride = getattr(module, "stride", ())
+    pair = (stride, stride) if isinstance(stride, int) else tuple(stride)
+    return pair if len(pair) == 2 and not getattr(module, "transposed", False) else ()
 
 
 def _unit_axis(kind: Kind, module: nn.Module, output: Tensor, joined: _Joined | None) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from core.specs import Window
 from deepvis.networks.network import Network
-from deepvis.passes import CentrePass, direction, random_pictures
+from deepvis.passes import CentrePass, Texture, direction, random_pictures
 from deepvis.reading import capture, centre_position, layer_values
 from deepvis.tracing import TracedLayer
 
@@ -26,6 +26,7 @@ _WHOLE = 0.95  # a window that covers this share of the input saves nothing: the
 _VALUE_TOLERANCE = 1e-4  # of the largest activation: float32 rounding through a hundred layers stays below
 _GRADIENT_TOLERANCE = 1e-2  # of the gradient's norm: rounding carries a few rectifiers across zero
 _STRIDED_KINDS = ("conv", "pool", "concat")
+_STRIDE_FITS = (0.6, 1.6)  # how far edges may take the ratio of two maps' sides from the stride between them
 
 
 @dataclass(frozen=True)
@@ -87,20 +88,36 @@ def support(gradient: Tensor) -> Box | None:
 def total_stride(layer: TracedLayer, by_name: Mapping[str, TracedLayer], input_shape: Sequence[int]) -> tuple[int, int]:
     """Pixels of the input between neighbouring units, down and across.
 
-    The input's side over the map's is no whole number where layers pad or cut off edges (224 / 13), but from one
-    layer to the next the ratio of sides, rounded, is the stride in between; they multiply.
+    The input's side over the map's is no whole number where layers pad or cut off edges (224 / 13). But on the way
+    down each size of map is reached from the next larger one by a stride, and the strides multiply. What is wrong
+    here is found out when the window is tried.
     """
-    upstream = (by_name[name] for name in layer.upstream)
-    maps = [_map_size(one) for one in upstream if one.kind in _STRIDED_KINDS and len(one.output_shape) == 3]
-    strides = []
-    for axis in (0, 1):
-        own = _map_size(layer)[axis]
-        sides = sorted({own, *(side[axis] for side in maps if side[axis] > own)}, reverse=True)
-        stride = 1
-        for larger, smaller in zip([input_shape[1 + axis], *sides], sides, strict=False):
-            stride *= max(1, round(larger / smaller))
-        strides.append(stride)
-    return strides[0], strides[1]
+    way = [by_name[name] for name in layer.upstream if _has_map(by_name[name])]
+    way = [*sorted(way, key=list(by_name.values()).index), layer]
+    return _stride_along(way, 0, input_shape[1]), _stride_along(way, 1, input_shape[2])
+
+
+def _stride_along(way: Sequence[TracedLayer], axis: int, side: int) -> int:
+    own = _map_size(way[-1])[axis]
+    first_of: dict[int, TracedLayer] = {}  # size of map -> the first layer that made one
+    for layer in way:
+        if own <= (size := _map_size(layer)[axis]) < side:
+            first_of.setdefault(size, layer)
+    total = 1
+    for size in sorted(first_of, reverse=True):
+        total *= _step(first_of[size].stride, axis, side / size)
+        side = size
+    return total
+
+
+def _step(stride: tuple[int, ...], axis: int, ratio: float) -> int:
+    """A layer's own stride if it accounts for the ratio of sides; else something that is no layer shrank the map."""
+    fits = stride and _STRIDE_FITS[0] < ratio / stride[axis] < _STRIDE_FITS[1]
+    return stride[axis] if fits else max(1, round(ratio))
+
+
+def _has_map(layer: TracedLayer) -> bool:
+    return layer.kind in _STRIDED_KINDS and len(layer.output_shape) == 3
 
 
 def _map_size(layer: TracedLayer) -> tuple[int, int]:
@@ -123,8 +140,8 @@ class _Measurement:
         for layer in self.traced:
             if len(layer.output_shape) != 3:  # no map of units: each sees everything
                 self._take_whole(layer)
-        self._look(pictures=1)
-        self._look(pictures=2)
+        self._look("white")
+        self._look("smooth")
         self._try_all()
         return self.windows
 
@@ -132,15 +149,15 @@ class _Measurement:
     def _open(self) -> list[TracedLayer]:
         return [layer for layer in self.traced if layer.name not in self.windows]
 
-    def _pass(self, pictures: int) -> CentrePass:
-        return CentrePass(self.network.module, random_pictures(self.network, pictures, self.generator), self._open)
+    def _pass(self, *kinds: Texture) -> CentrePass:
+        return CentrePass(self.network.module, random_pictures(self.network, kinds, self.generator), self._open)
 
-    def _look(self, pictures: int) -> None:
+    def _look(self, kind: Texture) -> None:
         """Widen every open layer's box by the support on new pictures; settle those that see everything."""
         if not self._open:
             return
         seen: dict[str, Box | None] = {}
-        full_pass = self._pass(pictures)
+        full_pass = self._pass(kind)
         for layer in self._open:
             if self._sees_whole(layer):
                 self._take_whole(layer)
@@ -158,7 +175,7 @@ class _Measurement:
     def _try_all(self) -> None:
         if not self._open:
             return
-        full_pass = self._pass(2)
+        full_pass = self._pass("white", "smooth")
         found: dict[str, Window] = {}
         for layer in self._open:
             if self._sees_whole(layer):

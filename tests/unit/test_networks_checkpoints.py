@@ -1,0 +1,220 @@
+"""Weights files from outside: what fits comes in, what is broken, unsafe or does not fit is refused with its reason."""
+
+import hashlib
+import io
+import json
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load, save_file
+from torch import nn
+
+from core.errors import BadCheckpoint, BadNetwork
+from core.specs import NetworkSource
+from deepvis.networks import demo, import_checkpoint, load_network
+from deepvis.networks.checkpoints import read_header
+from deepvis.networks.classifiers import make_module
+from deepvis.networks.loading import hash_weights
+
+LIMIT = 100_000_000
+BUILDER = "squeezenet1_1"
+
+
+@pytest.fixture(scope="module")
+def state():
+    torch.manual_seed(3)
+    return make_module(BUILDER).state_dict()
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "weights.pth"
+
+
+def refused(path, builder=BUILDER, limit=LIMIT):
+    with pytest.raises(BadCheckpoint) as raised:
+        import_checkpoint(builder, path, max_bytes=limit)
+    return str(raised.value)
+
+
+class TestWhatFits:
+    def check(self, path, state):
+        data, key = import_checkpoint(BUILDER, path, max_bytes=LIMIT)
+        assert key == hashlib.sha256(data).hexdigest()
+        loaded = load(data)
+        assert loaded.keys() == state.keys()
+        assert all(torch.equal(loaded[name], state[name]) for name in state)
+        return key
+
+    def test_every_way_to_write_it_gives_the_same_bytes(self, tmp_path, state):
+        save_file(state, tmp_path / "a.safetensors")
+        torch.save(state, tmp_path / "b.pth")
+        torch.save(state, tmp_path / "c.pth", _use_new_zipfile_serialization=False)
+        torch.save({"epoch": 3, "state_dict": {f"module.{n}": t for n, t in state.items()}}, tmp_path / "d.pth")
+        assert len({self.check(path, state) for path in tmp_path.iterdir()}) == 1
+
+    def test_views_and_half_precision_come_in_whole(self, file, state):
+        halves = {name: tensor.half() for name, tensor in state.items()}
+        turned = {n: t.transpose(0, 1).contiguous().transpose(0, 1) if t.ndim > 1 else t for n, t in halves.items()}
+        torch.save(turned, file)
+        self.check(file, {name: tensor.float() for name, tensor in halves.items()})
+
+    def test_old_checkpoints_have_no_training_counters(self, file):
+        module = make_module("resnet18")
+        torch.save({n: t for n, t in module.state_dict().items() if "num_batches_tracked" not in n}, file)
+        import_checkpoint("resnet18", file, max_bytes=LIMIT)
+
+    def test_a_head_with_other_classes_is_taken_over(self, file):
+        torch.save(make_module(BUILDER, {"classifier.1.weight": (7, 512, 1, 1)}).state_dict(), file)
+        import_checkpoint(BUILDER, file, max_bytes=LIMIT)
+        network = load_network(NetworkSource(name="x", kind="torchvision", builder=BUILDER), checkpoint=file)
+        with torch.no_grad():
+            assert network.module(torch.zeros(1, *network.input_shape)).shape == (1, 7)
+        assert network.labels == ()
+
+    def test_training_heads_are_left_out(self, file):
+        module = make_module("googlenet", {})
+        extra = {"aux1.conv.conv.weight": torch.zeros(128, 512, 1, 1)}
+        torch.save(module.state_dict() | extra, file)
+        data, _ = import_checkpoint("googlenet", file, max_bytes=LIMIT)
+        assert load(data).keys() == module.state_dict().keys()
+
+    def test_the_demo_takes_checkpoints(self):
+        path = Path(demo.__file__).with_name(demo.WEIGHTS_FILE)
+        data, _ = import_checkpoint("demo", path, max_bytes=LIMIT)
+        assert load(data).keys() == demo.build().state_dict().keys()
+
+    def test_factories_take_checkpoints(self, file):
+        builder = f"{__name__}:striped"
+        torch.save(striped().state_dict(), file)
+        data, _ = import_checkpoint(builder, file, max_bytes=LIMIT)
+        file.write_bytes(data)
+        network = load_network(NetworkSource(name="x", kind="factory", builder=builder), checkpoint=file)
+        assert network.module[0].weight.flatten().tolist() == list(range(9))
+
+    def test_loading_pours_in_what_was_imported(self, tmp_path, state):
+        save_file(state, tmp_path / "a.safetensors")
+        source = NetworkSource(name="x", kind="torchvision", builder=BUILDER)
+        network = load_network(source, checkpoint=tmp_path / "a.safetensors")
+        twin = make_module(BUILDER)
+        twin.load_state_dict(state)
+        assert network.weights_hash == hash_weights(twin)
+
+
+def striped():
+    layer = nn.Conv2d(1, 1, 3, bias=False)
+    nn.init.zeros_(layer.weight)
+    layer.weight.data.add_(torch.arange(9.0).view(1, 1, 3, 3))
+    return nn.Sequential(layer)
+
+
+class TestWhatDoesNotFit:
+    def test_every_difference_is_named(self, file, state):
+        changed = dict(state)
+        changed["features.0.weight"] = torch.zeros(64, 3, 5, 5)
+        changed["features.0.bias"] = torch.zeros(64, dtype=torch.int64)
+        changed["surprise"] = changed.pop("classifier.1.bias")
+        torch.save(changed, file)
+        reason = refused(file)
+        assert "missing: classifier.1.bias" in reason
+        assert "not part of the network: surprise" in reason
+        assert "features.0.weight is 64 x 3 x 5 x 5 instead of 64 x 3 x 3 x 3" in reason
+        assert "wrong type of number: features.0.bias" in reason
+
+    def test_huge_shapes_are_refused_before_memory_is_taken(self, file):
+        """A tensor of a terabyte, written as one number that is repeated."""
+        torch.save({"features.0.weight": torch.zeros(1).expand(2**19, 2**19)}, file)
+        assert "524288 x 524288 instead of" in refused(file)
+
+    def test_a_network_that_is_not_there(self, file, state):
+        torch.save(state, file)
+        with pytest.raises(BadNetwork, match="no classifier"):
+            import_checkpoint("nonsense", file, max_bytes=LIMIT)
+
+    def test_over_the_limit(self, file, state):
+        torch.save(state, file)
+        assert "at most 1000 are read" in refused(file, limit=1000)
+
+    def test_over_the_limit_once_unpacked(self, file):
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("weights/data.pkl", b"\0" * 10_000_000)
+        assert file.stat().st_size < 100_000
+        assert "at most 1000000 are read" in refused(file, limit=1_000_000)
+
+
+class Bomb:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return exec, (f"open({str(self.target)!r}, 'w').close()",)
+
+
+class TestWhatIsBrokenOrUnsafe:
+    @pytest.mark.parametrize("modern", [True, False])
+    def test_a_pickle_bomb_does_not_go_off(self, file, tmp_path, state, modern):
+        target = tmp_path / "gone-off"
+        torch.save({**state, "surprise": Bomb(target)}, file, _use_new_zipfile_serialization=modern)
+        reason = refused(file)
+        assert "would run code" in reason
+        assert "exec" in reason
+        assert "weights_only" not in reason  # torch's advice to switch the protection off is not passed on
+        assert not target.exists()
+
+    def test_a_bare_pickle_bomb_does_not_go_off(self, file, tmp_path):
+        target = tmp_path / "gone-off"
+        file.write_bytes(pickle.dumps(Bomb(target)))
+        refused(file)
+        assert not target.exists()
+
+    def test_a_bomb_named_safetensors_does_not_go_off(self, tmp_path):
+        path = tmp_path / "weights.safetensors"
+        path.write_bytes(pickle.dumps(Bomb(tmp_path / "gone-off")))
+        assert "broken" in refused(path)
+        assert not (tmp_path / "gone-off").exists()
+
+    @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+    @pytest.mark.parametrize("kept", [0, 1, 8, 9, 100, 5000, -1000, -1])
+    def test_truncated_files(self, tmp_path, state, suffix, kept):
+        path = tmp_path / f"weights{suffix}"
+        save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+        path.write_bytes(path.read_bytes()[:kept])
+        assert "weights" in refused(path)
+
+    def test_a_header_longer_than_the_file(self, tmp_path):
+        path = tmp_path / "weights.safetensors"
+        path.write_bytes(struct.pack("<Q", 2**60) + b"{}")
+        refused(path)
+
+    def test_a_header_that_points_outside_the_file(self, tmp_path):
+        header = json.dumps({"features.0.weight": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}).encode()
+        path = tmp_path / "weights.safetensors"
+        path.write_bytes(struct.pack("<Q", len(header)) + header)
+        refused(path)
+
+    @pytest.mark.parametrize("content", [[1, 2], {}, {"a": 1}, torch.zeros(2), {"state_dict": {"a": "b"}}])
+    def test_anything_but_tensors_by_name(self, file, content):
+        torch.save(content, file)
+        assert "The checkpoint holds" in refused(file)
+
+    def test_noise_and_nothing(self, file, tmp_path):
+        file.write_bytes(bytes(range(256)) * 20)
+        refused(file)
+        assert "No such file" in refused(tmp_path / "absent.pth")
+
+    def test_a_missing_file_of_a_source(self):
+        source = NetworkSource(name="x", kind="torchvision", builder=BUILDER, checkpoint="0" * 64)
+        with pytest.raises(BadCheckpoint, match="was not given"):
+            load_network(source)
+
+
+def test_headers_name_shapes_and_types(tmp_path, state):
+    save_file(state, tmp_path / "a.safetensors")
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    (tmp_path / "b.pth").write_bytes(buffer.getvalue())
+    assert read_header(tmp_path / "a.safetensors") == read_header(tmp_path / "b.pth")
