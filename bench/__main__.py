@@ -2,12 +2,13 @@
 
 import os
 import sys
+from collections.abc import Callable
 
 import torch
 
 from bench import library, recipes, service
 
-BENCHES = {"library": library.run, "recipes": recipes.run, "service": service.run}
+BENCHES: dict[str, Callable[[], None]] = {"library": library.run, "recipes": recipes.run, "service": service.run}
 
 
 def main(names: list[str]) -> None:

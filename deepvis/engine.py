@@ -1,5 +1,6 @@
 """A network made ready on a device, and the preferred pictures of its units in batches."""
 
+import copy
 import logging
 import math
 import platform
@@ -73,10 +74,8 @@ class Engine:
         self.network = network
         self.device = torch.device(device)
         self.module, self.precision = prepare(network, self.device, choose_precision(self.device, precision))
-        if self.precision == "float32":
-            self.reference = self.module
-        else:
-            self.reference, _ = prepare(network, self.device, "float32")
+        # Pictures are judged by the network as it came: float32, nothing folded.
+        self.reference = copy.deepcopy(network.module).to(self.device)
         self.scale = Scale(
             torch.tensor(network.mean, device=self.device).view(1, -1, 1, 1),
             torch.tensor(network.std, device=self.device).view(1, -1, 1, 1),

@@ -77,7 +77,7 @@ class Canvas:
         x: Tensor = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
         if self.channels == 3:
             x = torch.einsum("nchw,dc->ndhw", x, COLOUR_FROM_DECORRELATED.to(x))
-        return x.sigmoid()
+        return torch.sigmoid(x)
 
     def centre(self, x: Tensor, shape: tuple[int, int, int]) -> Tensor:
         """The part (N, C, h, w) of pictures that the unmoved view shows."""

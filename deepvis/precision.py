@@ -6,7 +6,9 @@ from typing import Literal
 import torch
 from torch import nn
 
+from deepvis.folding import fold_normalisations
 from deepvis.networks import Network
+from deepvis.passes import random_pictures
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -22,11 +24,14 @@ def choose_precision(device: torch.device, wanted: Literal["auto", "float32", "b
 
 
 def prepare(network: Network, device: torch.device, precision: Precision) -> tuple[nn.Module, Precision]:
-    """A copy of the network in channels-last layout and the wanted precision, or float32 where it cannot run in that.
+    """A copy of the network made fast, in the wanted precision, or in float32 where it cannot run in that.
 
-    Some networks insist on float32 somewhere in their forward pass; one small pass tells.
+    Channels last, batch normalisations folded. Some networks insist on float32 somewhere in their forward pass;
+    one small pass tells.
     """
-    module = copy.deepcopy(network.module).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = copy.deepcopy(network.module)
+    fold_normalisations(module, random_pictures(network, ["white"], torch.Generator().manual_seed(0)))
+    module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     if precision == "float32":
         return module, precision
     lowered = copy.deepcopy(module).to(torch.bfloat16)
