@@ -108,7 +108,7 @@ def fourier_ascent(batch: Batch, method: FourierMethod) -> Outcome:
     moves = torch.stack([_draw_moves(method, steps, rng) for rng in rngs], 1).to(batch.device)  # (steps, N, 4)
 
     def draw(row: int, attempt: int) -> Tensor:
-        deviation = method.start_deviation * 10**attempt
+        deviation = method.start_deviation * 10.0**attempt
         return (torch.randn(canvas.shape, generator=rngs[row]) * deviation).to(batch.device)
 
     p, dead = lively_start(len(rngs), draw, lambda p: _value_and_gradient(batch, canvas, p, moves[0])[2])
