@@ -1,6 +1,6 @@
 """The Celery application, configured so that a broker or a worker may die at any moment.
 
-Every value is explained in docs/decisions/ (the broker). The database is the truth and a message is a hint:
+Every value is explained in docs/decisions/broker-settings.md. The database is the truth and a message is a hint:
 nothing here is needed for correctness, all of it for recovering quickly and never stalling silently.
 """
 

@@ -22,12 +22,10 @@ def run_shard(runtime: Runtime, shard_id: int) -> None:
         return
     held = runtime.held.add(lease)
     try:
-        parcel = _compute(runtime, held)
+        runtime.committer.finish(_compute(runtime, held))
     except BaseException as error:
         runtime.held.remove(lease)
         _give_up(runtime, lease, error)
-    else:
-        runtime.committer.finish(parcel)
 
 
 def _compute(runtime: Runtime, held: HeldLease) -> Parcel:

@@ -18,7 +18,7 @@ from tests.services import Installation, wait_until
 pytestmark = pytest.mark.faults
 
 # One shard of some seconds, so that it is surely still running when something happens to its worker.
-SHARD = AtlasSpec(network="demo", layers=("classes",), units=(0, 1), recipes=resolve(["bold"], 700))
+SHARD = AtlasSpec(network="demo", layers=("classes",), units=(0, 1), recipes=resolve(["bold"], 300))
 
 
 def begin(installation: Installation, wish: AtlasSpec) -> str:
@@ -72,14 +72,14 @@ def test_worker_killed_and_started_again_later(installation: Installation):
 
 
 def test_stopping_gives_back_a_long_shard_at_once(installation: Installation):
-    with installation.worker(stop_seconds=5) as worker:
+    with installation.worker(stop_seconds=60) as worker:
         worker.wait_ready()
         atlas_id = begin(installation, LONG)
         start = time.monotonic()
         worker.terminate()
 
         assert worker.wait(30) == 0
-        assert time.monotonic() - start < 5  # it did not use the time it could not use
+        assert time.monotonic() - start < 20  # it did not use the time it could not use
         shard = only_shard(installation, atlas_id)
         assert (shard.state, shard.attempts, shard.enqueued_at) == ("pending", 0, None)
         assert "given back: The worker is stopping" in worker.log

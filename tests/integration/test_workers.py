@@ -185,7 +185,7 @@ def test_work_whose_messages_were_lost_is_done_all_the_same(installation: Instal
 
 def test_two_workers_share_the_work(installation: Installation):
     units = tuple(range(12))
-    wish = AtlasSpec(network="demo", layers=("conv1",), units=units, recipes=resolve(["bold", "soft", "etched"], 300))
+    wish = AtlasSpec(network="demo", layers=("conv1",), units=units, recipes=resolve(["bold", "soft", "etched"], 150))
     with installation.worker(shard_seconds=0.01) as one, installation.worker(shard_seconds=0.01) as two:
         one.wait_ready()
         two.wait_ready()
