@@ -1,14 +1,11 @@
 """The application factory."""
 
-import json
 from importlib.metadata import version
-from typing import Any
 
 from apiflask import APIFlask
-from flask import Request
-from flask.json.provider import DefaultJSONProvider
 
 from api import gallery, problems, rest, security
+from api.bodies import JsonRequest
 from api.services import EXTENSION, Services
 from broker.app import make_celery
 from core.settings import Settings
@@ -16,35 +13,6 @@ from db.session import check_schema, make_engine, make_sessions
 from store import open_store
 
 API = "/api/v1"
-
-
-class JsonProvider(DefaultJSONProvider):
-    """JSON whose every text can be stored: no NUL, no half of a surrogate pair; nesting has its limit."""
-
-    sort_keys = False
-
-    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        """Parse `s`.
-
-        Raises:
-            ValueError: it is not JSON, nests too deep, or holds text that cannot be stored.
-        """
-        try:
-            value = super().loads(s, **kwargs)
-            text = json.dumps(value, ensure_ascii=False)
-        except RecursionError as error:
-            raise ValueError("it nests too deep") from error
-        text.encode()
-        if "\\u0000" in text.replace("\\\\", ""):
-            raise ValueError("it holds a NUL character")
-        return value
-
-
-class JsonRequest(Request):
-    """A request whose malformed JSON body is answered with the reason."""
-
-    def on_json_loading_failure(self, e: ValueError | None) -> Any:
-        raise problems.MalformedJson(f"The body is not valid JSON: {e}.", "Send one JSON object in UTF-8.") from e
 
 
 def create_app(settings: Settings) -> APIFlask:
@@ -64,7 +32,6 @@ def create_app(settings: Settings) -> APIFlask:
     )
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.request_class = JsonRequest
-    app.json = JsonProvider(app)
     app.extensions[EXTENSION] = make_services(settings)
     problems.register(app)
     security.register(app)

@@ -93,14 +93,14 @@ class Problem(BaseModel):
 
 
 def kinds() -> dict[str, type[DeepvisError]]:
-    """Every kind of problem by its slug."""
+    """Every kind of problem that the API answers with, by its slug."""
 
     def below(kind: type[DeepvisError]) -> Iterator[type[DeepvisError]]:
         for child in kind.__subclasses__():
             yield child
             yield from below(child)
 
-    return {kind.slug: kind for kind in below(DeepvisError)}
+    return {kind.slug: kind for kind in below(DeepvisError) if kind.__module__.startswith(("core.", "api."))}
 
 
 def register(app: Flask) -> None:
@@ -115,7 +115,11 @@ def answer(error: DeepvisError) -> Response:
     """The problem document of an error that was raised on purpose."""
     if error.status >= 500 and not isinstance(error, NotReady):
         return _unexpected(error)
-    headers = Headers({"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, NotReady) else {})
+    headers = Headers()
+    if isinstance(error, NotReady):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
     return _respond(_problem(type(error), error.detail, error.remedy, _status(error)), headers)
 
 

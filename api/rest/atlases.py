@@ -5,6 +5,7 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import url_for
 from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session, sessionmaker
 
 from api.rest.asking import ask_for_plan
 from api.rest.networks import Links
@@ -72,15 +73,15 @@ def create_atlas(headers_data: IdempotencyHeaders, json_data: AtlasWish) -> tupl
 
     Answers at once, with the atlas and its links; workers plan and compute it. Pictures that exist are reused.
     """
-    services_ = services()
+    parts = services()
     spec = json_data.spec()
-    with services_.sessions.begin() as session:
+    with parts.sessions.begin() as session:
         atlas, created = commands.create(
             session,
             spec,
             idempotency_key=headers_data.idempotency_key,
             weight=json_data.weight,
-            max_open=services_.settings.max_open_atlases,
+            max_open=parts.settings.max_open_atlases,
         )
         atlas_id = atlas.id
     if created:
@@ -113,7 +114,7 @@ def show_atlas(atlas_id: str) -> AtlasAnswer:
 @blueprint.output(ProgressAnswer)
 def show_progress(atlas_id: str) -> ProgressAnswer:
     """How far an atlas is, and nothing else."""
-    return progress(atlas_id)
+    return progress(services().sessions, atlas_id)
 
 
 @blueprint.post("/<atlas_id>/cancel")
@@ -140,13 +141,13 @@ def retry_atlas(atlas_id: str) -> AtlasAnswer:
     return _show(atlas_id)
 
 
-def progress(atlas_id: str) -> ProgressAnswer:
+def progress(sessions: sessionmaker[Session], atlas_id: str) -> ProgressAnswer:
     """How far the atlas is, by the database.
 
     Raises:
         NotFound: there is no such atlas.
     """
-    with services().sessions() as session:
+    with sessions() as session:
         atlas = queries.get_atlas(session, atlas_id)
     return ProgressAnswer(**dict(atlas.progress), id=atlas.id, state=atlas.state)
 
@@ -157,7 +158,7 @@ def links(atlas: queries.AtlasItem) -> dict[str, str]:
     return {
         "self": _address(atlas.id),
         "progress": url_for("atlases.show_progress", atlas_id=atlas.id),
-        "events": url_for("events.watch", atlas_id=atlas.id),
+        "events": url_for("events.watch_atlas", atlas_id=atlas.id),
         **actions,
         "network": url_for("networks.show_network", name=atlas.network),
         "gallery": f"/atlases/{atlas.id}",

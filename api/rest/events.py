@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Response, current_app, request, stream_with_context
+from flask import Response, current_app, request
 
 from api.rest.atlases import ProgressAnswer, progress
+from api.services import services
 from db.atlases import UNFINISHED
 
 blueprint = APIBlueprint("events", __name__, url_prefix="/api/v1/atlases", tag="Atlases")
@@ -47,20 +48,21 @@ def _make_seats(state: object) -> None:
 
 @blueprint.get("/<atlas_id>/events")
 @blueprint.doc(responses=RESPONSES)
-def watch(atlas_id: str) -> Response:
+def watch_atlas(atlas_id: str) -> Response:
     """The progress of an atlas as server-sent events.
 
     `progress` whenever it has changed, and `finished` at the end, each with the document of `/progress` as data.
     A stream lasts half a minute at most, then an EventSource reconnects by itself; when too many are open it ends
     after its first event, which makes the client poll.
     """
-    first = progress(atlas_id)  # an unknown atlas is answered with a problem, not with a stream
+    sessions = services().sessions
+    first = progress(sessions, atlas_id)  # an unknown atlas is answered with a problem, not with a stream
     if request.headers.get("Last-Event-ID") == LAST_EVENT and first.state not in UNFINISHED:
         return Response(status=204)
     seats = current_app.extensions[SEATS_KEY]
     if not seats.acquire(blocking=False):
         return _answer([f"retry: {2 * RETRY_MILLISECONDS}\n\n", _event(first)])
-    response = _answer(stream_with_context(events(lambda: progress(atlas_id), Pace())))
+    response = _answer(events(lambda: progress(sessions, atlas_id), Pace()))
     response.call_on_close(seats.release)  # whether or not the stream was ever read
     return response
 

@@ -80,7 +80,7 @@ def show_network(name: str) -> NetworkAnswer:
     links = {
         "self": url_for("networks.show_network", name=name),
         "layers": url_for("networks.list_layers", name=name),
-        "description": url_for("networks.describe", name=name),
+        "description": url_for("networks.describe_network", name=name),
         "gallery": f"/networks/{name}",
     }
     return NetworkAnswer(**dict(network), links=links)
@@ -108,7 +108,7 @@ def show_layer(name: str, layer: str) -> LayerAnswer:
 
 @blueprint.post("/<name>/description")
 @blueprint.output(DescriptionAnswer, status_code=202)
-def describe(name: str) -> tuple[DescriptionAnswer, int, dict[str, str]]:
+def describe_network(name: str) -> tuple[DescriptionAnswer, int, dict[str, str]]:
     """Ask a worker to find the layers of a network, again if that failed before."""
     ask_for_description(name)
     with services().sessions() as session:
@@ -131,7 +131,7 @@ def _layers(name: str) -> tuple[LayerInfo, ...]:
     """
     network = _network(name)
     if network.state == NetworkState.FAILED:
-        retry = f"POST to {url_for('networks.describe', name=name)} to try again."
+        retry = f"POST to {url_for('networks.describe_network', name=name)} to try again."
         raise BadNetwork(f"The network {name!r} could not be read: {network.error}", retry)
     if network.state != NetworkState.DESCRIBED:
         raise NotDescribed(name)

@@ -22,6 +22,15 @@ _SCHEMES = {
     "token": {"type": "http", "scheme": "bearer", "description": "One of the tokens in DEEPVIS_TOKENS, if any are set"},
     "cookie": {"type": "apiKey", "in": "cookie", "name": "deepvis_session", "description": "Set by the form at /login"},
 }
+_IN_ADDRESSES = {
+    "name": "Name of the network",
+    "layer": "Name of the layer; dots and slashes may stand as they are",
+    "unit": "Number of the unit, from 0",
+    "recipe": "Name of the recipe",
+    "atlas_id": "The atlas's `id`",
+    "picture_id": "The picture's `id`",
+    "key": "SHA-256 of the sheet, 64 hex digits",
+}
 _ANYTHING_MAY_GO_WRONG = {
     "description": "A problem document: what is wrong and what would be right",
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -33,14 +42,14 @@ def prepare(app: APIFlask) -> None:
     app.config.update(
         DESCRIPTION=DESCRIPTION,
         LICENSE={"name": "MIT", "identifier": "MIT"},
-        TAGS=TAGS,
         SECURITY_SCHEMES=_SCHEMES,
+        SUCCESS_DESCRIPTION="What was asked for",
+        SERVERS=[{"url": "/"}],
         AUTO_SERVERS=False,
         AUTO_OPERATION_ID=True,
         AUTO_VALIDATION_ERROR_RESPONSE=False,
         AUTO_404_RESPONSE=False,
     )
-    app.config["SERVERS"] = [{"url": "/"}]
     app.spec_callback = complete
 
 
@@ -53,13 +62,24 @@ def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs"))
     schemas["Problem"] = problem
+    document["tags"] = TAGS
     document["security"] = [{"token": []}, {"cookie": []}, {}]
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            operation["responses"]["default"] = _ANYTHING_MAY_GO_WRONG
+            _complete_operation(operation)
             if path == "/healthz":
                 operation["security"] = []
     return document
+
+
+def _complete_operation(operation: dict[str, Any]) -> None:
+    operation["responses"]["default"] = _ANYTHING_MAY_GO_WRONG
+    operation["operationId"] = operation["operationId"].split("_", 2)[2]  # APIFlask's is method_blueprint_function
+    for parameter in operation["parameters"]:
+        if parameter["in"] == "header":
+            parameter["name"] = parameter["name"].title()
+        if parameter["in"] == "path":
+            parameter["description"] = _IN_ADDRESSES[parameter["name"]]
 
 
 def _name_once(document: dict[str, Any], schemas: dict[str, Any]) -> None:

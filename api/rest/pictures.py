@@ -57,7 +57,7 @@ def picture_links(picture: queries.PictureView) -> dict[str, str]:
     if picture.blob is not None:
         links["file"] = url_for("pictures.show_file", picture_id=picture.id)
     if picture.thumbnail is not None:
-        links["sheet"] = url_for("sheets.sheet", key=picture.thumbnail.sheet)
+        links["sheet"] = url_for("sheets.show_sheet", key=picture.thumbnail.sheet)
     return links
 
 

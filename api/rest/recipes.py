@@ -33,13 +33,13 @@ def list_recipes() -> RecipeList:
     return RecipeList(items=[_named(recipe) for recipe in NAMED_RECIPES.values()])
 
 
-@blueprint.get("/<name>")
+@blueprint.get("/<recipe>")
 @blueprint.output(NamedRecipe)
-def show_recipe(name: str) -> NamedRecipe:
+def show_recipe(recipe: str) -> NamedRecipe:
     """One named recipe."""
-    if name not in NAMED_RECIPES:
-        raise NotFound(f"There is no recipe named {name!r}.", nearest(name, NAMED_RECIPES))
-    return _named(NAMED_RECIPES[name])
+    if recipe not in NAMED_RECIPES:
+        raise NotFound(f"There is no recipe named {recipe!r}.", nearest(recipe, NAMED_RECIPES))
+    return _named(NAMED_RECIPES[recipe])
 
 
 def _named(recipe: Recipe) -> NamedRecipe:

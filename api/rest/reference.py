@@ -34,13 +34,15 @@ class Kind(BaseModel):
 def docs() -> str:
     """The API reference."""
     document = cast(dict[str, Any], cast(APIFlask, current_app)._get_spec("json"))
-    return render_template("rest/reference.html", document=document, groups=_groups(document), shape=shape)
+    return render_template(
+        "rest/reference.html", document=document, groups=_groups(document), limits=limits, example=json.dumps
+    )
 
 
 @blueprint.get("/problems")
 def problems() -> str:
     """Every kind of problem."""
-    return render_template("rest/problems.html", kinds=[_kind(kind) for _, kind in sorted(kinds().items())])
+    return render_template("rest/problems.html", shown=[_kind(kind) for _, kind in sorted(kinds().items())])
 
 
 @blueprint.get("/problems/<slug>")
@@ -49,11 +51,11 @@ def problem(slug: str) -> str:
     known = kinds()
     if slug not in known:
         raise NotFound(f"There is no kind of problem named {slug!r}.", nearest(slug, known))
-    return render_template("rest/problems.html", kinds=[_kind(known[slug])], one=True)
+    return render_template("rest/problems.html", shown=[_kind(known[slug])], one=True)
 
 
 def _kind(kind: type[DeepvisError]) -> Kind:
-    meaning = inspect.cleandoc(kind.__doc__ or "").split("\n\n", maxsplit=1)[0]
+    meaning = inspect.cleandoc(kind.__doc__ or "").split("\n\n", maxsplit=1)[0].replace("`", "")
     return Kind(slug=kind.slug, title=kind.title, status=kind.status, meaning=meaning)
 
 
@@ -69,46 +71,18 @@ def _groups(document: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def shape(schema: dict[str, Any], document: dict[str, Any]) -> str:
-    """A schema as an annotated outline in JSON's manner, two levels deep: enough to write a request by hand."""
-    return json.dumps(_outline(schema, document, depth=3), indent=2, ensure_ascii=False)
+def limits(schema: dict[str, Any]) -> str:
+    """What a value is held to, in words: "from 0, up to 32", "over 0", "up to 200 characters"."""
+    words = _LIMITS if schema.get("type") in {"integer", "number"} else _LENGTHS
+    said = [text.format(schema[key]) for key, text in words.items() if key in schema]
+    return ", ".join(said)
 
 
-def _outline(schema: dict[str, Any], document: dict[str, Any], depth: int) -> Any:
-    if "$ref" in schema:
-        schema = _resolve(schema["$ref"], document)
-    kinds_of = schema.get("anyOf") or schema.get("oneOf")
-    if kinds_of:
-        return _either([_outline(one, document, depth) for one in kinds_of])
-    if schema.get("type") == "array":
-        return [_outline(schema.get("items", {}), document, depth)]
-    if "properties" in schema:
-        if depth == 0:
-            return schema.get("title", "object")
-        return {name: _outline(part, document, depth - 1) for name, part in schema["properties"].items()}
-    return _scalar(schema)
-
-
-def _either(outlines: list[Any]) -> Any:
-    """One outline for a choice: words side by side, else the first that has parts."""
-    present = [outline for outline in outlines if outline != "null"]
-    if all(isinstance(outline, str) for outline in outlines):
-        return " or ".join(outlines)
-    return next(outline for outline in present if not isinstance(outline, str))
-
-
-def _resolve(reference: str, document: dict[str, Any]) -> dict[str, Any]:
-    part: Any = document
-    for name in reference.removeprefix("#/").split("/"):
-        part = part[name]
-    return cast(dict[str, Any], part)
-
-
-def _scalar(schema: dict[str, Any]) -> str:
-    if "const" in schema:
-        return repr(schema["const"])
-    if "enum" in schema:
-        return " or ".join(map(repr, schema["enum"]))
-    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
-    limits = f" {low}..{high if high is not None else ''}" if low is not None else ""
-    return f"{schema.get('format') or schema.get('type', 'anything')}{limits}"
+_LIMITS = {"minimum": "from {}", "exclusiveMinimum": "over {}", "maximum": "up to {}", "exclusiveMaximum": "below {}"}
+_LENGTHS = {
+    "minLength": "at least {} long",
+    "maxLength": "up to {} characters",
+    "maxItems": "up to {} items",
+    "minItems": "at least {} items",
+    "pattern": "like {}",
+}

@@ -12,7 +12,7 @@ blueprint = APIBlueprint("sheets", __name__, url_prefix="/sheets", tag="Pictures
 
 @blueprint.get("/<key>.webp")
 @blueprint.doc(responses=file_responses("image/webp", "The sheet"))
-def sheet(key: str) -> Response:
+def show_sheet(key: str) -> Response:
     """A sprite sheet by its SHA-256: tiles of 96 x 96 pixels, 8 in a row, at most 64.
 
     The unit lists say which tile of which sheet a thumbnail is.

@@ -130,7 +130,7 @@ def _item_links(name: str, layer: str, item: queries.UnitItem) -> dict[str, str]
         links["picture"] = url_for("pictures.show_picture", picture_id=item.picture)
     if item.thumbnail is not None and item.picture is not None:
         links["file"] = url_for("pictures.show_file", picture_id=item.picture)
-        links["sheet"] = url_for("sheets.sheet", key=item.thumbnail.sheet)
+        links["sheet"] = url_for("sheets.show_sheet", key=item.thumbnail.sheet)
     return links
 
 

@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from core.settings import Settings
 from db.leases import commit_shard, lease_shard
 from db.migrate import upgrade
 from db.models import Base
+from db.session import make_engine, make_sessions
 from tests.integration import records
 
 
@@ -33,7 +36,9 @@ class Front:
     def counts(self) -> dict[str, int]:
         """How many rows each table has, and how many files the store."""
         with self.services.sessions() as session:
-            rows = {t.name: session.scalar(select(func.count()).select_from(t)) or 0 for t in Base.metadata.sorted_tables}
+            rows = {
+                t.name: session.scalar(select(func.count()).select_from(t)) or 0 for t in Base.metadata.sorted_tables
+            }
         return rows | {"files": len(list(self.services.store.keys()))}
 
     def messages(self) -> list[tuple[str, list[Any]]]:
@@ -50,20 +55,31 @@ class Front:
 MakeFront = Callable[..., Front]
 
 
+@pytest.fixture(scope="session")
+def first_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that knows the network "tiny", described, and "unseen", not described; tests take copies."""
+    path = tmp_path_factory.mktemp("first") / "deepvis.db"
+    upgrade(f"sqlite:///{path}")
+    engine = make_engine(f"sqlite:///{path}")
+    with make_sessions(engine).begin() as session:
+        records.describe(session)
+        records.networks.register(session, records.SOURCE.model_copy(update={"name": "unseen"}))
+    engine.dispose()
+    return path
+
+
 @pytest.fixture
-def make_front(make_settings: Callable[..., Settings]) -> Iterator[MakeFront]:
+def make_front(make_settings: Callable[..., Settings], first_database: Path) -> Iterator[MakeFront]:
     """Makes a front; keyword arguments are settings."""
     made: list[Front] = []
 
     def make(**changes: object) -> Front:
         settings = make_settings(**{"broker_url": "memory://", **changes})
-        upgrade(settings.resolved_database_url)
+        settings.home_path.mkdir(parents=True, exist_ok=True)
+        shutil.copy(first_database, settings.home_path)
         app = create_app(settings)
         app.testing = False  # errors are answered as they are in earnest
         front = Front(app, app.test_client(), app.extensions[EXTENSION])
-        with front.services.sessions.begin() as session:
-            records.describe(session)
-            records.networks.register(session, records.SOURCE.model_copy(update={"name": "unseen"}))
         front.messages()  # memory outlives the application: begin with none
         made.append(front)
         return front

@@ -123,5 +123,7 @@ def test_recipes_are_listed_with_their_hashes(front: Front) -> None:
     assert items[0]["hash"] == FOURIER.content_hash()
     shown = front.client.get("/api/v1/recipes/fourier").json
     assert shown == items[0]
-    assert front.client.post("/api/v1/atlases", json={"network": "tiny", "recipes": [shown["recipe"]]}).status_code == 202
+    assert (
+        front.client.post("/api/v1/atlases", json={"network": "tiny", "recipes": [shown["recipe"]]}).status_code == 202
+    )
     assert "'fourier'" in problem(front.client.get("/api/v1/recipes/furier"), 404, "not-found")["remedy"]
