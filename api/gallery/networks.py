@@ -23,8 +23,8 @@ class NetworkCard:
 
     name: str
     address: str
-    layers: int
-    units: int
+    layers: int  # those with pictures; all while none has
+    units: int  # of these layers
     mosaic: list[Tile]
 
 
@@ -45,6 +45,8 @@ class NetworkPage:
     style: Style | None
     choices: list[Choice]
     strips: list[Strip]
+    pictured: int  # layers with pictures
+    units: int  # of these layers
 
 
 def network_cards(session: Session) -> list[NetworkCard]:
@@ -68,6 +70,8 @@ def network_page(session: Session, name: str, asked_style: str) -> NetworkPage:
         style=style,
         choices=choices(styles, style, lambda word: addresses.network(name, recipe=word)),
         strips=[_strip(name, strip, style, other=bool(recipes[strip.layer.name])) for strip in strips],
+        pictured=sum(bool(have) for have in recipes.values()),
+        units=sum(strip.layer.units for strip in strips if recipes[strip.layer.name]),
     )
 
 
@@ -79,7 +83,8 @@ def all_recipes(by_layer: dict[str, list[RecipeItem]]) -> list[RecipeItem]:
 def _card(session: Session, network: NetworkItem) -> NetworkCard:
     strips = layer_strip(session, network.name, limit=12)
     address = addresses.network(network.name)
-    return NetworkCard(network.name, address, network.layer_count, network.unit_count, mosaic(network.name, strips))
+    sizes = [strip.layer.units for strip in strips if strip.recipe] or [strip.layer.units for strip in strips]
+    return NetworkCard(network.name, address, len(sizes), sum(sizes), mosaic(network.name, strips))
 
 
 def _strip(network: str, strip: LayerStrip, style: Style | None, *, other: bool) -> Strip:

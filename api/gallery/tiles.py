@@ -8,6 +8,7 @@ from api.gallery.words import Address, alt
 from db.queries.units import LabelHit, LayerStrip, UnitItem
 
 MOSAIC_TILES = 32
+MOSAIC_LAYERS = 3
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ def hit_tile(hit: LabelHit) -> Tile:
 
 
 def mosaic(network: str, strips: Sequence[LayerStrip]) -> list[Tile]:
-    """Some tiles of a network: some of every layer, the deepest first."""
-    rows = [_pictured(network, strip) for strip in reversed(strips)]
+    """Tiles to know a network by: mixed from the last few layers that have pictures, where they say most."""
+    rows = [row for strip in reversed(strips) if (row := _pictured(network, strip))][:MOSAIC_LAYERS]
     longest = max(map(len, rows), default=0)
     mixed = [row[place] for place in range(longest) for row in rows if place < len(row)]
     return mixed[:MOSAIC_TILES]
