@@ -29,6 +29,7 @@ __all__ = [
     "take_unplanned",
 ]
 
+MAX_KEY_CHARACTERS = 200
 UNFINISHED = (AtlasState.QUEUED, AtlasState.PLANNING, AtlasState.RUNNING)
 
 
@@ -46,9 +47,10 @@ def create(
         UnknownNetwork, UnknownLayer, UnitOutOfRange: the wish names what is not there.
         NotDescribed: it names layers or units of a network that no worker has looked at; the caller then asks for
             that with `networks.request_description`, in a transaction of its own, as this one is rolled back.
-        InvalidRequest: the network cannot be used, with its error.
+        InvalidRequest: the network cannot be used, with its error; or the key is too long.
         Conflict: the key was used with another wish, or `max_open` atlases are unfinished.
     """
+    _check_key(idempotency_key)
     spec = _normalised(spec)
     if (earlier := _by_key(session, idempotency_key)) is not None:
         return _same(earlier, spec), False
@@ -152,6 +154,12 @@ def _normalised(spec: AtlasSpec) -> AtlasSpec:
     """The same wish, said once: layers without repeats, units ascending."""
     layers = tuple(dict.fromkeys(spec.layers))
     return spec.model_copy(update={"layers": layers, "units": tuple(sorted(set(spec.units)))})
+
+
+def _check_key(key: str | None) -> None:
+    if key is not None and not 1 <= len(key) <= MAX_KEY_CHARACTERS:
+        detail = f"An Idempotency-Key of {len(key)} characters cannot be kept."
+        raise InvalidRequest(detail, f"Use 1 to {MAX_KEY_CHARACTERS} characters.")
 
 
 def _by_key(session: Session, key: str | None) -> Atlas | None:

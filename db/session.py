@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
@@ -58,7 +59,9 @@ def make_engine(url: str) -> Engine:
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed)
-    return create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=24)
+    engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=24)
+    event.listen(engine, "connect", _accept_any_text)
+    return engine
 
 
 def _parse(url: str) -> URL:
@@ -88,6 +91,20 @@ def _sqlite_engine(url: URL) -> Engine:
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+class _TextDumper(StrDumperUnknown):
+    """Text with a NUL, which PostgreSQL cannot hold, goes there with U+FFFD in its place.
+
+    A name from a URL then simply is not found, as on SQLite, and an error message is kept.
+    """
+
+    def dump(self, obj: str) -> Any:
+        return super().dump(obj.replace("\0", "\ufffd"))
+
+
+def _accept_any_text(connection: Any, _record: Any) -> None:
+    connection.adapters.register_dumper(str, _TextDumper)
 
 
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:

@@ -1,7 +1,7 @@
 """Commands on workers: they report that they live, and that they stop."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -27,11 +27,20 @@ class WorkerBeat:
 def beat(session: Session, worker: WorkerBeat) -> None:
     """Note that the worker lives and what it does; the first beat makes it known."""
     moment = clock.now(session)
-    said = {**asdict(worker), "versions": dict(worker.versions), "heartbeat_at": moment, "stopped_at": None}
-    new = dialect_insert(session, Worker).values(**said, started_at=moment)
-    kept = {"id"}
-    changed = {name: value for name, value in said.items() if name not in kept}
-    session.connection().execute(new.on_conflict_do_update(index_elements=["id"], set_=changed))
+    said = {**_fitting(worker), "versions": dict(worker.versions), "heartbeat_at": moment, "stopped_at": None}
+    new = dialect_insert(session, Worker).values(**said, id=worker.id, started_at=moment)
+    session.connection().execute(new.on_conflict_do_update(index_elements=["id"], set_=said))
+
+
+def _fitting(worker: WorkerBeat) -> dict[str, str | int]:
+    """What people read, no longer than its columns."""
+    return {
+        "host": worker.host[:80],
+        "pid": worker.pid,
+        "device": worker.device[:80],
+        "queues": worker.queues[:200],
+        "activity": worker.activity[:200],
+    }
 
 
 def stop(session: Session, worker_id: str) -> None:

@@ -11,6 +11,8 @@ from db.models import Layer, Network, Picture, PictureState
 from db.queries.paging import View
 from db.queries.recipes import RecipeItem, recipe_item
 
+MAX_ID = 2**31 - 1
+
 
 class Thumbnail(View):
     """A tile of a sprite sheet: the sheet's key in the picture store, and the tile's place in row-major order."""
@@ -53,7 +55,8 @@ def get_picture(session: Session, picture_id: int) -> PictureView:
         NotFound: there is none.
     """
     whole = joinedload(Picture.layer).joinedload(Layer.network), joinedload(Picture.recipe)
-    picture = session.scalar(select(Picture).where(Picture.id == picture_id).options(*whole))
+    known = 0 < picture_id <= MAX_ID  # a database refuses to compare with a larger number
+    picture = session.scalar(select(Picture).where(Picture.id == picture_id).options(*whole)) if known else None
     if picture is None:
         raise NotFound(f"There is no picture {picture_id}.", "See the units of a layer for theirs.")
     return picture_view(picture, picture.layer, picture.layer.network)

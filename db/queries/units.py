@@ -8,8 +8,8 @@ from typing import Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from core.errors import UnitOutOfRange, UnknownLayer, nearest
-from core.specs import LayerInfo, UnitAddress
+from core.errors import InvalidRequest, UnitOutOfRange, UnknownLayer, nearest
+from core.specs import MAX_SEEDS, LayerInfo, UnitAddress
 from db import networks
 from db.models import Layer, Network, Picture
 from db.queries.paging import View, cut, decode_cursor, encode_cursor
@@ -89,8 +89,10 @@ def list_units(  # noqa: PLR0913  # all that a page of units can be asked for
 
     Raises:
         UnknownNetwork, UnknownLayer, UnknownRecipe: a name is not there.
-        InvalidRequest: the cursor is not one of this list.
+        InvalidRequest: the cursor is not one of this list, or there is no such seed.
     """
+    if not 0 <= seed < MAX_SEEDS:
+        raise InvalidRequest(f"There is no seed {seed}.", f"Seeds are 0 to {MAX_SEEDS - 1}.")
     found = _layer(session, network, layer)
     recipes = recipes_of_layers(session, [found.id])[found.id]
     recipe = choose_recipe(recipes, recipe_hash)

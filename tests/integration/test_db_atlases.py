@@ -86,6 +86,12 @@ def test_same_key_and_wish_give_the_same_atlas(sessions: Sessions) -> None:
             atlases.create(session, wish(seeds=2), idempotency_key="k", max_open=1)
 
 
+@pytest.mark.parametrize("key", ["", "k" * 201])
+def test_key_that_cannot_be_kept_is_refused(sessions: Sessions, key: str) -> None:
+    with sessions.begin() as session, pytest.raises(InvalidRequest, match="1 to 200"):
+        atlases.create(session, wish(), idempotency_key=key, max_open=MAX_OPEN)
+
+
 def test_same_key_at_the_same_moment_gives_one_atlas(sessions: Sessions) -> None:
     def create() -> str:
         with sessions.begin() as session:

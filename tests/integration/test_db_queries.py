@@ -147,6 +147,23 @@ def test_names_that_are_not_there(sessions: Sessions) -> None:
             get_picture(session, 1)
 
 
+def test_what_no_database_can_hold_is_not_found(sessions: Sessions) -> None:
+    with sessions() as session:
+        for name in ("tiny\0", "\0", "x" * 10_000):
+            with pytest.raises(UnknownNetwork):
+                list_units(session, name, "conv")
+            with pytest.raises(UnknownLayer):
+                list_units(session, "tiny", name)
+            with pytest.raises(NotFound):
+                get_atlas(session, name)
+        for number in (0, -1, 2**31, 10**30):
+            with pytest.raises(NotFound):
+                get_picture(session, number)
+        for seed in (-1, 9, 10**30):
+            with pytest.raises(InvalidRequest, match="0 to 8"):
+                list_units(session, "tiny", "conv", seed=seed)
+
+
 def test_unit_has_its_pictures_by_recipe_then_seed(sessions: Sessions) -> None:
     with sessions.begin() as session:
         store(session, "classes", [picture(1, seed) for seed in (2, 0, 1)], RAW)
