@@ -24,7 +24,5 @@ USER deepvis
 WORKDIR /data
 VOLUME /data
 EXPOSE 8357
-# Celery gives its task back when told to stop this way (see docs/decisions/).
-ENV REMAP_SIGTERM=SIGQUIT
 ENTRYPOINT ["deepvis"]
 CMD ["--help"]

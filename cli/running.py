@@ -13,7 +13,7 @@ from typing import TextIO
 
 from pydantic import BaseModel, ValidationError
 
-from core.errors import Conflict
+from core.errors import BadSetting, Conflict
 from core.settings import Settings, load_settings
 
 NOTE_NAME = "up.lock"
@@ -28,10 +28,10 @@ class Running(BaseModel):
 
 
 def read_running(home: Path) -> Running | None:
-    """The note of the `deepvis up` that runs on `home`, or None."""
+    """The note of the `deepvis up` that runs on `home`, or None (also where it is not ours to read)."""
     try:
         file = (home / NOTE_NAME).open(encoding="utf-8")
-    except FileNotFoundError:
+    except OSError:
         return None
     with file:
         if _lock(file, fcntl.LOCK_SH):
@@ -47,10 +47,9 @@ def claim(home: Path) -> Iterator[TextIO]:
 
     Raises:
         Conflict: another one runs on it.
+        BadSetting: it cannot be written to.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(home / NOTE_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-    with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
+    with _open_note(home) as file:
         if not _lock(file, fcntl.LOCK_EX):
             other = read_running(home)
             where = f" at {other.url} (process {other.pid})" if other else ""
@@ -60,6 +59,16 @@ def claim(home: Path) -> Iterator[TextIO]:
             yield file
         finally:
             file.truncate(0)
+
+
+def _open_note(home: Path) -> TextIO:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(home / NOTE_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        remedy = "Set DEEPVIS_HOME to a folder that you may write to."
+        raise BadSetting(f"The folder {home} cannot be used: {error.strerror}.", remedy) from error
+    return os.fdopen(descriptor, "r+", encoding="utf-8")
 
 
 def write_note(file: TextIO, note: Running) -> None:

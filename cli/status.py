@@ -23,9 +23,12 @@ def status(as_json: bool, limit: int) -> None:
         print_json({"url": client.url, "atlases": atlases, **service})
         return
     click.echo(f"{client.url}\n{_queue(service)}")
-    if service["workers"]:
-        print_table(["worker", "host", "device", "state", "doing", "pictures"], list(map(_worker, service["workers"])))
+    workers = [worker for worker in service["workers"] if not worker["stopped_at"]]
+    if workers:
+        click.echo()
+        print_table(["worker", "host", "device", "state", "doing", "pictures"], list(map(_worker, workers)))
     if atlases:
+        click.echo()
         print_table(["atlas", "network", "state", "pictures", "rate", "left"], list(map(_atlas, atlases)))
     else:
         click.echo("No atlases yet: deepvis atlas demo --wait")
@@ -33,13 +36,14 @@ def status(as_json: bool, limit: int) -> None:
 
 def _queue(service: dict[str, Any]) -> str:
     queue = service["queue"]
-    line = f"{service['alive']} workers; shards: {queue['pending']} waiting, {queue['running']} running"
+    workers = "1 worker" if service["alive"] == 1 else f"{service['alive']} workers"
+    line = f"{workers}; shards: {queue['pending']} waiting, {queue['running']} running"
     oldest = queue["oldest_pending_seconds"]
     return line if oldest is None else f"{line}, the oldest for {duration(oldest)}"
 
 
 def _worker(worker: dict[str, Any]) -> list[str]:
-    state = "alive" if worker["alive"] else "stopped" if worker["stopped_at"] else "silent"
+    state = "alive" if worker["alive"] else "silent"
     return [worker["id"], worker["host"], worker["device"], state, worker["activity"], str(worker["images_done"])]
 
 

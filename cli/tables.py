@@ -16,7 +16,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Co
     from rich.text import Text
 
     console = Console(highlight=False)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in head:
         table.add_column(title, justify="right" if title in right else "left", overflow="fold")
     for row in rows:

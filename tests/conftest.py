@@ -26,6 +26,7 @@ def _clean_surroundings() -> None:
     """No setting of the person who tests reaches a test, and no process takes more than two cores' worth of threads."""
     for name in [name for name in os.environ if name.startswith("DEEPVIS_")]:
         del os.environ[name]
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # or they spin while they wait, in each other's way
     threads = str(min(2, os.cpu_count() or 1))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, threads)

@@ -64,9 +64,10 @@ def test_children_end_with_the_block(tmp_path: Path) -> None:
 
 def test_a_child_that_ends_is_named_with_its_last_words(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import sys; print('no room left'); sys.exit(3)"]
-    with pytest.raises(PartEnded, match=r"(?s)The web ended with exit status 3.*no room left"), Supervisor(
-        tmp_path
-    ) as supervisor:
+    with (
+        pytest.raises(PartEnded, match=r"(?s)The web ended with exit status 3.*no room left"),
+        Supervisor(tmp_path) as supervisor,
+    ):
         other = supervisor.start("other", SLEEP, os.environ)
         supervisor.start("web", command, os.environ)
         supervisor.wait(10)
