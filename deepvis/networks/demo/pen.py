@@ -12,29 +12,34 @@ Colour = tuple[int, int, int]
 
 COLOUR_DEVIATION = 14
 """How much each colour varies, 0..255 scale."""
+JUMBLE_DEVIATION = 0.45
+"""How far a jumble's shapes are displaced, in the thing's coordinates."""
 
 
 class Pen:
-    """Draws on `image` (RGBA) through an affine map, every colour varied a little and, if asked, every shape displaced.
+    """Draws on `image` (RGBA) through an affine map, every colour varied a little.
 
     Args:
         image: what is drawn on.
         matrix: (2, 3), from the thing's coordinates to pixels of `image`.
         rng: decides how colours vary.
-        scatter: standard deviation of each shape's displacement, in the thing's coordinates.
+        jumble: draw each shape once or twice, each time displaced at random: right parts, wrong form.
     """
 
-    def __init__(self, image: Image.Image, matrix: Points, rng: np.random.Generator, *, scatter: float = 0.0) -> None:
+    def __init__(self, image: Image.Image, matrix: Points, rng: np.random.Generator, *, jumble: bool = False) -> None:
         self._draw = ImageDraw.Draw(image)
         self._matrix = matrix
         self._rng = rng
-        self._scatter = scatter
+        self._jumble = jumble
 
     def polygon(self, points: Sequence[Point] | Points, colour: Colour) -> None:
         """Fills the polygon with corners `points`, (K, 2)."""
-        moved = np.asarray(points, dtype=float) + self._rng.normal(0, self._scatter, 2)
-        pixels = moved @ self._matrix[:, :2].T + self._matrix[:, 2]
-        self._draw.polygon([(float(x), float(y)) for x, y in pixels], fill=self._vary(colour))
+        corners = np.asarray(points, dtype=float)
+        if not self._jumble:
+            self._fill(corners, colour)
+            return
+        for _ in range(self._rng.integers(1, 3)):
+            self._fill(corners + self._rng.normal(0, JUMBLE_DEVIATION, 2), colour)
 
     def ellipse(self, centre: Point, radii: Point, colour: Colour, *, turn: float = 0.0) -> None:
         """Fills the ellipse with half axes `radii`, turned clockwise by `turn` degrees."""
@@ -54,6 +59,10 @@ class Pen:
         along = np.gradient(path, axis=0)
         across = along[:, ::-1] * (-1, 1) / np.linalg.norm(along, axis=1, keepdims=True) * width / 2
         self.polygon(np.concatenate([path + across, (path - across)[::-1]]), colour)
+
+    def _fill(self, corners: Points, colour: Colour) -> None:
+        pixels = corners @ self._matrix[:, :2].T + self._matrix[:, 2]
+        self._draw.polygon([(float(x), float(y)) for x, y in pixels], fill=self._vary(colour))
 
     def _vary(self, colour: Colour) -> tuple[int, int, int, int]:
         red, green, blue = np.clip(self._rng.normal(colour, COLOUR_DEVIATION), 0, 255).astype(int).tolist()

@@ -30,8 +30,8 @@ class Placement:
     """How far its middle may be off centre, as a share of half the picture's side."""
     turn: float
     """How far it may be turned either way, in degrees."""
-    scatter: float = 0.0
-    """How far its shapes are displaced; see `Pen`."""
+    jumble: bool = False
+    """Whether it is taken to pieces; see `Pen`."""
 
 
 _SUBJECT = Placement(sizes=(0.66, 0.95), reach=0.14, turn=14)
@@ -52,15 +52,15 @@ def make_scenes(count: int, seed: int) -> tuple[Pictures, NDArray[np.int64]]:
 def make_jumbles(count: int, seed: int) -> Pictures:
     """`count` pictures (N, 64, 64, 3), 0..255, of things taken to pieces: right parts and colours, wrong form."""
     rngs = (np.random.default_rng([seed, index, 1]) for index in range(count))
-    return np.stack([make_scene(i % len(_DRAWINGS), rng, scatter=0.5) for i, rng in enumerate(rngs)])
+    return np.stack([make_scene(i % len(_DRAWINGS), rng, jumble=True) for i, rng in enumerate(rngs)])
 
 
-def make_scene(label: int, rng: Rng, *, scatter: float = 0.0) -> Pictures:
-    """One picture (64, 64, 3), 0..255, of thing number `label`, its shapes displaced by `scatter`."""
+def make_scene(label: int, rng: Rng, *, jumble: bool = False) -> Pictures:
+    """One picture (64, 64, 3), 0..255, of thing number `label`, or of that thing taken to pieces."""
     scene = _ground(rng)
     for _ in range(rng.integers(0, 5)):
         scene = _paint(scene, _distractor, _CLUTTER, rng)
-    scene = _paint(scene, _DRAWINGS[label], replace(_SUBJECT, scatter=scatter), rng)
+    scene = _paint(scene, _DRAWINGS[label], replace(_SUBJECT, jumble=jumble), rng)
     scene = scene * _light(rng) + rng.normal(0, rng.uniform(0, 6), scene.shape)
     return np.clip(scene, 0, 255).astype(np.uint8)
 
@@ -72,7 +72,7 @@ def _paint(scene: Field, drawing: Drawing, placement: Placement, rng: Rng) -> Fi
     stretch = half * rng.uniform(*placement.sizes) * np.diag(rng.uniform(0.92, 1.08, 2))
     centre = half * (1 + rng.uniform(-placement.reach, placement.reach, 2))
     matrix = np.column_stack([rotation(rng.uniform(-placement.turn, placement.turn)) @ stretch, centre])
-    drawing(Pen(layer, matrix, rng, scatter=placement.scatter), rng)
+    drawing(Pen(layer, matrix, rng, jumble=placement.jumble), rng)
     pixels = np.asarray(layer.reduce(OVERSAMPLING), dtype=np.float64)
     cover = pixels[..., 3:] / 255
     return scene * (1 - cover) + pixels[..., :3] * cover * (1 + 0.1 * _cloud(rng, 0.8)[..., None])

@@ -33,7 +33,7 @@ LEARNING_RATE = 0.01
 WEIGHT_DECAY = 0.02
 LABEL_SMOOTHING = 0.05
 SHIFT_PIXELS = 5
-RADIUS = 14.0
+RADIUS = 18.0
 """L2 norm of the adversary's change, in normalised input units (a quarter of 0..1)."""
 ADVERSARY_STEPS = 1
 
