@@ -1,12 +1,15 @@
 """JSON bodies: what cannot be stored, and what would exhaust the parser, is malformed."""
 
 import json
-from typing import Any
+from typing import Any, NoReturn
 
 from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.problems import MalformedJson
+
+DRAIN_BYTES = 8 * 1024 * 1024
+"""Most that is read, and dropped, of a body that is over the limit."""
 
 
 class JsonRequest(Request):
@@ -22,8 +25,21 @@ class JsonRequest(Request):
         limit = self.max_content_length
         cut = self.content_length is None and limit is not None and len(data) >= limit
         if cut and self.environ["wsgi.input"].read(1):
-            raise RequestEntityTooLarge
+            self.refuse()
         return data
+
+    def refuse(self) -> NoReturn:
+        """Refuse the body as too large, after reading on for a while.
+
+        A client that is still sending when the connection closes may never see the answer.
+
+        Raises:
+            RequestEntityTooLarge: always.
+        """
+        stream, left = self.environ["wsgi.input"], DRAIN_BYTES
+        while left > 0 and (chunk := stream.read(min(left, 65_536))):
+            left -= len(chunk)
+        raise RequestEntityTooLarge
 
     def get_json(self, *args: Any, **options: Any) -> Any:
         """The body as JSON.

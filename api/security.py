@@ -6,12 +6,13 @@ import re
 import socket
 import time
 from hashlib import sha256
+from typing import cast
 from urllib.parse import quote, urlsplit
 
 from flask import Flask, Request, Response, redirect, request
-from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response as BaseResponse
 
+from api.bodies import JsonRequest
 from api.problems import BadRequest, Forbidden, Unauthorized, UnsupportedMediaType, wants_page
 from api.services import services
 from core.errors import BadSetting
@@ -47,7 +48,8 @@ HEADERS = {
 
 def register(app: Flask) -> None:
     """Check every request to `app` before any view sees it, and add the headers to every answer."""
-    for check in (check_peer, check_host, check_size, check_text, check_origin, check_media_type, check_token):
+    # Size is last: to refuse a body politely costs reading some of it, which not everybody may ask for.
+    for check in (check_peer, check_host, check_text, check_origin, check_token, check_media_type, check_size):
         app.before_request(check)
     app.after_request(add_headers)
 
@@ -134,7 +136,7 @@ def check_size() -> None:
     """Refuse a body over the limit by its announced length; a chunked one is counted as it is read."""
     limit = request.max_content_length
     if limit is not None and (request.content_length or 0) > limit:
-        raise RequestEntityTooLarge
+        cast(JsonRequest, request).refuse()
 
 
 def check_text() -> None:
