@@ -3,7 +3,7 @@
 from apiflask import APIBlueprint
 from pydantic import BaseModel, Field
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.services import services
 from core.errors import NotReady
@@ -37,6 +37,6 @@ def readyz() -> Health:
     try:
         with services().sessions() as session:
             session.execute(text("SELECT 1 FROM networks LIMIT 1"))
-    except DBAPIError as error:
+    except SQLAlchemyError as error:
         raise NotReady("The database does not answer.", "Try again in a moment.") from error
     return Health(status="ok")
