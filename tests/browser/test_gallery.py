@@ -173,7 +173,7 @@ def test_help_lists_the_keys_of_the_page(visit):
     page.keyboard.press("?")
     dialog = page.get_by_role("dialog")
     assert dialog.is_visible()
-    assert "next unit" in dialog.inner_text()
+    assert "next unit" in dialog.inner_text().lower()
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
 
