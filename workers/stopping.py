@@ -2,7 +2,8 @@
 
 Celery's warm shutdown waits for the running task, however long it takes; its soft shutdown sleeps for a fixed time and
 then kills the child. Here the parent writes a deadline into memory it shares with its child and shuts down warmly; the
-child finishes its shard if that takes no longer, else gives it back at once. See docs/decisions/workers-stop-by-a-shared-deadline.md.
+child finishes its shard if that takes no longer, else gives it back at once: see
+docs/decisions/workers-stop-by-a-shared-deadline.md.
 """
 
 import logging
