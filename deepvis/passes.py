@@ -68,6 +68,8 @@ class CentrePass:
     def gradient(self, layer: TracedLayer) -> Tensor:
         """(N, C, H, W): of the centre units' sum, each weighed by `direction`, with respect to the pictures."""
         total = (self._values[layer.read_at] * direction(layer)).sum()
+        if not total.requires_grad:  # cut off from the picture on the way
+            return torch.zeros_like(self.x)
         (gradient,) = torch.autograd.grad(total, self.x, retain_graph=True, materialize_grads=True)
         return gradient
 

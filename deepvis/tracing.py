@@ -33,6 +33,7 @@ _NAMED_ATTENTION = {
     "RelativePositionalMultiHeadAttention",
     "WindowAttention",
 }
+_INPUT = ""  # the picture, among the names of layers
 _CONCATENATIONS = ("cat", "concat", "concatenate")
 
 
@@ -66,7 +67,7 @@ def trace(module: nn.Module, x: Tensor) -> list[TracedLayer]:
     Raises:
         BadNetwork: the module cannot run on `x`, or no layer was found.
     """
-    watch = _Watch()
+    watch = _Watch(x)
     with torch.no_grad(), _hooked(module, watch), watch:
         try:
             module(x)
@@ -99,13 +100,14 @@ class _Joined:
 class _Watch(TorchFunctionMode):
     """Follows tensors through a forward pass: which layers they come from, and whether they were concatenated."""
 
-    def __init__(self) -> None:
+    def __init__(self, x: Tensor) -> None:
         super().__init__()
         self.layers: list[TracedLayer] = []
         self.normalised: dict[str, str] = {}  # layer -> normalisation that consumes its output
         self._called: set[str] = set()
         # Layers that a tensor was computed from; outputs of convolutions and linear layers; results of concatenations.
         self._origin: MutableMapping[Tensor, frozenset[str]] = WeakTensorKeyDictionary()
+        self._origin[x] = frozenset({_INPUT})
         self._made: MutableMapping[Tensor, _Made] = WeakTensorKeyDictionary()
         self._joined: MutableMapping[Tensor, _Joined] = WeakTensorKeyDictionary()
 
@@ -140,7 +142,9 @@ class _Watch(TorchFunctionMode):
         output = tensors[0]
         joined = None if any(output is t for t in _tensors(inputs)) else self._joined_as(output)
         kind = "concat" if joined else _kind(module)
-        if kind is not None and output.ndim >= 2 and not _is_sequence_first(output):
+        # What is not computed from the picture (Swin v2 makes its position biases by linear layers) shows nothing.
+        seen = _INPUT in self._origin.get(output, frozenset())
+        if kind is not None and seen and output.ndim >= 2 and not _is_sequence_first(output):
             self._keep(name, kind, output, _unit_axis(kind, module, output, joined), _stride(module))
 
     def _joined_as(self, output: Tensor) -> _Joined | None:
@@ -149,7 +153,7 @@ class _Watch(TorchFunctionMode):
         return joined if joined and joined.version == output._version else None
 
     def _keep(self, name: str, kind: Kind, output: Tensor, axis: int, stride: tuple[int, ...]) -> None:
-        upstream = self._origin.get(output, frozenset())
+        origin = self._origin.get(output, frozenset())
         # With a picture's windows folded into the batch, the batch axis counts windows: see `reading.batch_first`.
         batch_axes = 1 if len(output) == 1 else 0
         self.layers.append(
@@ -159,11 +163,11 @@ class _Watch(TorchFunctionMode):
                 read_at=name,
                 output_shape=tuple(output.shape[batch_axes:]),
                 unit_axis=axis - batch_axes,
-                upstream=upstream,
+                upstream=origin - {_INPUT},
                 stride=stride,
             )
         )
-        self._origin[output] = upstream | {name}
+        self._origin[output] = origin | {name}
         if kind in ("conv", "linear"):
             self._made[output] = _Made(name, output._version)
 

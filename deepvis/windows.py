@@ -210,7 +210,7 @@ class _Measurement:
             steps = max(1, 2 * steps)
 
     def _shrink(self, box: Box, exact: Box, steps: int, trial: "_Trial") -> Box:
-        """Take back what growth was not needed: first at the bottom and right by pixels, then at the top and left."""
+        """Take back the growth at the bottom and right that was not needed, by pixels."""
         too_small, enough = 0, steps * max(trial.stride)
         while enough - too_small > 1:
             middle = (too_small + enough) // 2

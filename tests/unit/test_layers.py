@@ -62,6 +62,10 @@ class TestDiscovery:
         module = Forward(lambda m, x: functional.avg_pool2d(functional.relu(m.a(x)), 2), a=conv(3, 4))
         assert list(traced(module)) == ["a"]
 
+    def test_what_is_not_computed_from_the_picture_is_no_layer(self):
+        module = Forward(lambda m, x: m.a(x) + m.bias(torch.ones(1, 2)).mean(), a=conv(3, 4), bias=nn.Linear(2, 3))
+        assert list(traced(module)) == ["a"]
+
     def test_units_of_a_linear_layer_are_on_its_last_axis(self):
         module = Forward(lambda m, x: m.a(x.flatten(2).transpose(1, 2)), a=nn.Linear(3, 7))
         layer = traced(module)["a"]

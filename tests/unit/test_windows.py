@@ -133,6 +133,15 @@ class PlaceBound(nn.Module):
         return self.after(made + torch.linspace(0, 1, made.shape[-1]))
 
 
+class CutOff(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+
+    def forward(self, x):
+        return self.second(self.first(x).detach())
+
+
 class TestWhole:
     def test_squeeze_and_excitation_sees_everything_from_there_on(self):
         module = nn.Sequential(nn.Conv2d(3, 4, 3), SqueezeAndExcite(), nn.Conv2d(4, 4, 3))
@@ -152,6 +161,9 @@ class TestWhole:
         dead = nn.Conv2d(3, 4, 3)
         nn.init.zeros_(dead.weight)
         assert sides(nn.Sequential(dead)) == [None]
+
+    def test_units_that_are_cut_off_from_the_picture(self):
+        assert sides(CutOff()) == [3, None]
 
     def test_a_whole_window_is_read_at_the_centre(self):
         window = windows(SizeBound())["patches"]
