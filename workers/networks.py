@@ -69,14 +69,25 @@ class Networks:
 
     def _checkpoint(self, key: str) -> Path:
         """Local file of a checkpoint in the store, copied here once; its name is its SHA-256."""
-        folder = self._settings.home_path / "checkpoints"
-        path = folder / key
-        if not path.exists():
-            data = self._store.get(key)
-            if hashlib.sha256(data).hexdigest() != key:
-                raise BadCheckpoint(f"The checkpoint {key[:12]} in the store is damaged.", "Import it again.")
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                file.write(data)
-            Path(file.name).replace(path)
+        path = self._settings.home_path / "checkpoints" / key
+        if not path.exists() or _sha256(path.read_bytes()) != key:
+            _write(path, self._fetch(key))
         return path
+
+    def _fetch(self, key: str) -> bytes:
+        data = self._store.get(key)
+        if _sha256(data) != key:
+            raise BadCheckpoint(f"The checkpoint {key[:12]} in the store is damaged.", "Import it again.")
+        return data
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Put the file there whole or not at all; other workers may do the same at the same time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(data)
+    Path(file.name).replace(path)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
