@@ -21,11 +21,11 @@ class PictureStore(Protocol):
         """
         ...
 
-    def get(self, key: str) -> bytes:
-        """The bytes of `key`.
+    def get(self, key: str, *, most_bytes: int | None = None) -> bytes:
+        """The bytes of `key`; with `most_bytes`, none are read if they are more.
 
         Raises:
-            NotFound: there are none, or it is no key.
+            NotFound: there are none, they are too many, or it is no key.
         """
         ...
 

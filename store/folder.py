@@ -1,6 +1,7 @@
 """A picture store in a folder: ab/cd/abcd... , each file written whole or not at all."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -8,7 +9,10 @@ from tempfile import NamedTemporaryFile
 from core.errors import BadSetting
 from store.base import absent, is_key, key_of
 
-_PARTIAL = "partial-"
+_PARTIAL = "partial"
+"""The folder of files that are being written, beside those of the first level, which have two letters."""
+ABANDONED_SECONDS = 24 * 3600
+"""A file that nobody has written to for so long was left by a process that was killed."""
 
 
 class FolderStore:
@@ -16,23 +20,26 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._swept = False
 
     def put(self, data: bytes) -> str:
         key = key_of(data)
         path = self._path(key)
-        if not path.exists():
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _write_whole(path, data)
-            except OSError as error:
-                raise _unusable(self.root, "written to", error) from error
+        try:
+            if not path.exists():
+                self._write(path, data)
+        except OSError as error:
+            raise _unusable(self.root, "written to", error) from error
         return key
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, *, most_bytes: int | None = None) -> bytes:
         if not is_key(key):
             raise absent(key)
+        path = self._path(key)
         try:
-            return self._path(key).read_bytes()
+            if most_bytes is not None and path.stat().st_size > most_bytes:
+                raise absent(key)
+            return path.read_bytes()
         except FileNotFoundError:
             raise absent(key) from None
         except OSError as error:
@@ -55,10 +62,29 @@ class FolderStore:
     def _path(self, key: str) -> Path:
         return self.root / key[:2] / key[2:4] / key
 
+    def _write(self, path: Path, data: bytes) -> None:
+        partial = self.root / _PARTIAL
+        for folder in (partial, path.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        if not self._swept:
+            self._swept = True
+            _sweep(partial)
+        _write_whole(path, data, partial)
 
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write a file beside its place, to the disk, then rename it: a reader or a crash never meets half of one."""
-    with NamedTemporaryFile(dir=path.parent, prefix=_PARTIAL, delete=False) as file:
+
+def _sweep(folder: Path) -> None:
+    """Delete what killed processes left half-written."""
+    for left in folder.iterdir():
+        try:
+            if left.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+                left.unlink()
+        except FileNotFoundError:
+            continue  # whoever wrote it has just finished, or another process sweeps too
+
+
+def _write_whole(path: Path, data: bytes, folder: Path) -> None:
+    """Write a file in `folder`, to the disk, then rename it: a reader or a crash never meets half of one."""
+    with NamedTemporaryFile(dir=folder, delete=False) as file:
         partial = Path(file.name)
         try:
             file.write(data)

@@ -16,11 +16,11 @@ class MemoryStore:
         self._kept.setdefault(key, bytes(data))
         return key
 
-    def get(self, key: str) -> bytes:
-        try:
-            return self._kept[key]
-        except KeyError:
-            raise absent(key) from None
+    def get(self, key: str, *, most_bytes: int | None = None) -> bytes:
+        data = self._kept.get(key)
+        if data is None or (most_bytes is not None and len(data) > most_bytes):
+            raise absent(key)
+        return data
 
     def exists(self, key: str) -> bool:
         return key in self._kept

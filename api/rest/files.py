@@ -41,13 +41,13 @@ def immutable(key: str, content_type: str, read: Callable[[], bytes], filename: 
     return response
 
 
-def stored(key: str, kind: re.Pattern[bytes]) -> bytes:
+def stored(key: str, kind: re.Pattern[bytes], most_bytes: int | None = None) -> bytes:
     """The bytes in the store under `key`.
 
     Raises:
-        NotFound: there are none, or they are not of that kind.
+        NotFound: there are none, more than `most_bytes`, or they are not of that kind.
     """
-    data = services().store.get(key)
+    data = services().store.get(key, most_bytes=most_bytes)
     if not kind.match(data):
         raise NotFound(f"There is no picture {key!r}.", "Take the picture's address from a list.")
     return data

@@ -5,9 +5,13 @@ from flask import Response
 
 from api.rest.files import WEBP, file_responses, immutable, stored
 from core.errors import NotFound
+from core.specs import SHEET_TILES, THUMBNAIL_PIXELS
 from store import is_key
 
 blueprint = APIBlueprint("sheets", __name__, url_prefix="/sheets", tag="Pictures")
+
+# What is larger than all its pixels is no sheet but, say, a checkpoint: it is not even read.
+MOST_BYTES = 4 * SHEET_TILES * THUMBNAIL_PIXELS**2
 
 
 @blueprint.get("/<key>.webp")
@@ -19,4 +23,4 @@ def show_sheet(key: str) -> Response:
     """
     if not is_key(key):
         raise NotFound(f"There is no sheet {key!r}.", "Take the sheet's address from a unit list.")
-    return immutable(key, "image/webp", lambda: stored(key, WEBP))
+    return immutable(key, "image/webp", lambda: stored(key, WEBP, MOST_BYTES))

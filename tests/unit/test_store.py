@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from core.errors import BadSetting, NotFound
 from store import FolderStore, MemoryStore, PictureStore, open_store
+from store.folder import ABANDONED_SECONDS
 
 DATA = b"a picture"
 KEY = hashlib.sha256(DATA).hexdigest()
@@ -85,15 +87,25 @@ def test_folder_outlives_the_process(folder: FolderStore) -> None:
     assert FolderStore(folder.root).get(KEY) == DATA
 
 
-def test_half_written_file_of_a_crash_is_not_a_picture(folder: FolderStore) -> None:
+def test_half_written_files_of_crashes_are_no_pictures_and_go_in_a_day(folder: FolderStore) -> None:
     folder.put(b"other")
-    place = folder.root / KEY[:2] / KEY[2:4]
-    place.mkdir(parents=True)
-    (place / "partial-abc").write_bytes(DATA[:3])
-    assert not folder.exists(KEY)
-    assert KEY not in set(folder.keys())
-    folder.put(DATA)
+    old, new = (folder.root / "partial" / name for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(DATA[:3])
+    yesterday = time.time() - ABANDONED_SECONDS - 1
+    os.utime(old, (yesterday, yesterday))
+    assert set(folder.keys()) == {hashlib.sha256(b"other").hexdigest()}
+    FolderStore(folder.root).put(DATA)
     assert folder.get(KEY) == DATA
+    assert not old.exists()
+    assert new.exists()  # somebody may be writing it
+
+
+def test_what_is_too_large_is_not_read(store: PictureStore) -> None:
+    store.put(DATA)
+    assert store.get(KEY, most_bytes=len(DATA)) == DATA
+    with pytest.raises(NotFound):
+        store.get(KEY, most_bytes=len(DATA) - 1)
 
 
 def test_full_disk_is_said_and_leaves_nothing(folder: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,6 +190,11 @@ def test_a_checkpoint_never_leaves_through_an_address_for_sheets(front: Front) -
     problem(front.client.get(f"/sheets/{key}.webp"), 404, "not-found")
 
 
+def test_a_large_file_of_the_store_is_not_read_to_find_that_it_is_no_sheet(front: Front) -> None:
+    key = front.services.store.put(b"RIFF....WEBP" + bytes(4_000_000))  # its first bytes say that it is one
+    problem(front.client.get(f"/sheets/{key}.webp"), 404, "not-found")
+
+
 def test_a_fault_is_logged_and_tells_nothing(front: Front, caplog: pytest.LogCaptureFixture) -> None:
     with front.services.sessions.begin() as session:
         session.connection().exec_driver_sql("ALTER TABLE atlases RENAME TO elsewhere")
