@@ -7,7 +7,7 @@ import socket
 import time
 from hashlib import sha256
 from typing import cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from flask import Flask, Request, Response, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
@@ -20,6 +20,8 @@ from core.settings import Settings
 
 COOKIE = "deepvis_session"
 COOKIE_SECONDS = 30 * 24 * 3600
+LEAST_TOKEN_CHARACTERS = 16
+"""Whoever may ask may also guess, as often as the network allows: the length is what keeps them out."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Reachable without a token: liveness, and the way to log in, with the style sheets that dress it.
 OPEN_ENDPOINTS = frozenset({"health.healthz", "login.form", "login.enter", "login.leave", "gallery.static"})
@@ -58,11 +60,16 @@ def register(app: Flask) -> None:
 
 
 def check_listen(settings: Settings) -> None:
-    """Refuse to listen beyond this machine without tokens.
+    """Refuse to listen beyond this machine without tokens, and anywhere with tokens that can be guessed.
 
     Raises:
-        BadSetting: `settings.host` is not a loopback address and no tokens are set.
+        BadSetting: `settings.host` is not a loopback address and no tokens are set, or one is too short.
     """
+    if any(len(token) < LEAST_TOKEN_CHARACTERS for token in settings.accepted_tokens):
+        raise BadSetting(
+            f"An API token in DEEPVIS_TOKENS is shorter than {LEAST_TOKEN_CHARACTERS} characters.",
+            'Make each with python -c "import secrets; print(secrets.token_urlsafe(32))".',
+        )
     if not is_loopback(settings.host) and not settings.accepted_tokens:
         raise BadSetting(
             f"Listening on {settings.host or 'every address'} lets other machines in, and no API tokens are set.",
@@ -158,11 +165,17 @@ def check_origin() -> None:
     """Refuse a change that a page of another site asks for; a request with its own token comes from no such page."""
     if request.method in SAFE_METHODS or "Authorization" in request.headers:
         return
-    site = request.headers.get("Sec-Fetch-Site")  # a browser's own word; older ones only send Origin
-    origin = request.headers.get("Origin")
-    own = origin is None or urlsplit(origin).netloc.lower() == request.headers.get("Host", "").lower()
-    if site not in {"same-origin", "none"} if site else not own:
+    if not is_own_or_no_page():
         raise Forbidden("Changes from pages of another site are refused.", "Use this server's own pages or a token.")
+
+
+def is_own_or_no_page() -> bool:
+    """Whether one of this server's own pages asks, or no page at all."""
+    site = request.headers.get("Sec-Fetch-Site")  # a browser's own word; older ones only send Origin
+    if site:
+        return site in {"same-origin", "none"}
+    origin, host = request.headers.get("Origin"), request.headers.get("Host", "")
+    return origin is None or origin.lower().partition("://")[2] == host.lower()
 
 
 # --- tokens --------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from celery import Celery
 from flask import Flask, Response
 
+from api import security
 from api.problems import answer
 from api.services import services
 from broker import messages
@@ -33,11 +34,15 @@ def ask_for_description(network: str) -> None:
 
 
 def register(app: Flask) -> None:
-    """Whenever the layers of a network are missed, ask for them; the client comes back for them."""
+    """Whenever the layers of a network are missed, ask for them; the client comes back for them.
+
+    Not for a page of another site: an image whose address is ours must not make a worker load a network.
+    """
 
     @app.errorhandler(NotDescribed)
     def not_described(error: NotDescribed) -> Response:
-        ask_for_description(error.network)
+        if security.is_own_or_no_page():
+            ask_for_description(error.network)
         return answer(error)
 
 

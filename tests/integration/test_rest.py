@@ -172,9 +172,9 @@ def test_a_server_for_other_machines_needs_tokens(demo: Installation) -> None:
     )
     assert refused.returncode != 0
     assert "DEEPVIS_TOKENS" in refused.stderr
-    with serving(demo, host="0.0.0.0", tokens="one-long-token") as web:
+    with serving(demo, host="0.0.0.0", tokens="one-long-random-token") as web:
         assert web.get("/api/v1/networks").status_code == 401
-        assert web.get("/api/v1/networks", headers={"Authorization": "Bearer one-long-token"}).status_code == 200
+        assert web.get("/api/v1/networks", headers={"Authorization": "Bearer one-long-random-token"}).status_code == 200
 
 
 def test_the_five_lines_of_the_documentation_run(web: httpx.Client, demo: Installation, tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ def test_listening_on_this_machine_needs_none(host: str) -> None:
     security.check_listen(load_settings(host=host))
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_tokens_that_can_be_guessed_are_refused(host: str) -> None:
+    with pytest.raises(BadSetting, match="shorter than 16"):
+        security.check_listen(load_settings(host=host, tokens=f"{TOKEN},secret"))
+
+
 def test_without_tokens_other_machines_are_refused(front: Front, closed: Front) -> None:
     elsewhere = {"REMOTE_ADDR": "192.168.1.9"}
     problem(front.client.get("/api/v1/recipes", environ_overrides=elsewhere), 403, "forbidden")
@@ -169,6 +175,8 @@ def test_cookies_expire_and_cannot_be_made_without_the_token() -> None:
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "http://localhost:9"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://[x"}, 403),
+        ({"Origin": "localhost"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-site", "Origin": "http://localhost"}, 403),
     ],
@@ -181,6 +189,14 @@ def test_changes_come_from_our_own_pages(front: Front, headers: dict[str, str], 
         problem(response, 403, "forbidden")
         assert front.counts() == before
         assert front.client.get("/api/v1/recipes", headers=headers).status_code == 200
+
+
+def test_reading_from_another_site_sets_no_worker_to_work(front: Front) -> None:
+    address = "/api/v1/networks/unseen/layers"
+    problem(front.client.get(address, headers={"Sec-Fetch-Site": "cross-site"}), 503, "not-described")
+    assert front.messages() == []
+    problem(front.client.get(address, headers={"Sec-Fetch-Site": "same-origin"}), 503, "not-described")
+    assert front.messages() == [("deepvis.describe", ["unseen"])]
 
 
 def test_a_token_speaks_for_itself(closed: Front) -> None:
