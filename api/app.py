@@ -4,8 +4,9 @@ from importlib.metadata import version
 
 from apiflask import APIFlask
 
-from api import gallery, problems, rest, security
+from api import gallery, problems, security
 from api.bodies import JsonRequest
+from api.rest import resources
 from api.services import EXTENSION, Services
 from broker.app import make_celery
 from core.settings import Settings
@@ -35,7 +36,7 @@ def create_app(settings: Settings) -> APIFlask:
     app.extensions[EXTENSION] = make_services(settings)
     problems.register(app)
     security.register(app)
-    rest.register(app)
+    resources.register(app)
     app.register_blueprint(gallery.blueprint)
     return app
 

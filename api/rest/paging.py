@@ -1,13 +1,11 @@
 """Pages of lists: limits, opaque cursors, and the Link header."""
 
-from typing import Any, Generic, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from flask import request
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_LIMIT = 500
-T = TypeVar("T")
 
 
 class Query(BaseModel):
@@ -25,16 +23,9 @@ class PageQuery(Query):
     )
 
 
-class Page(BaseModel, Generic[T]):
-    """A part of a list, in an order that stays stable while items are added."""
-
-    items: list[T]
-    next_cursor: str | None = Field(default=None, description="Asks for the next page; null on the last one")
-
-
 def link_header(next_cursor: str | None) -> dict[str, str]:
     """The Link header to the next page (RFC 8288); none on the last page."""
     if next_cursor is None:
         return {}
-    query: dict[str, Any] = {**request.args.to_dict(), "cursor": next_cursor}
-    return {"Link": f'<{request.path}?{urlencode(query)}>; rel="next"'}
+    query = {**request.args.to_dict(), "cursor": next_cursor}
+    return {"Link": f'<{quote(request.path)}?{urlencode(query)}>; rel="next"'}

@@ -13,9 +13,6 @@ from db.queries import pictures as queries
 
 blueprint = APIBlueprint("pictures", __name__, url_prefix="/api/v1/pictures", tag="Pictures")
 
-MAX_ID = 2**31 - 1
-"""The largest id that every database can be asked for."""
-
 
 class PictureAnswer(queries.PictureView):
     """A picture's provenance. `file` is among the links only if there is a picture."""
@@ -62,8 +59,6 @@ def picture_links(picture: queries.PictureView) -> dict[str, str]:
 
 
 def _picture(picture_id: int) -> queries.PictureView:
-    if picture_id > MAX_ID:
-        raise NotFound(f"There is no picture {picture_id}.", "See the units of a layer for theirs.")
     with services().sessions() as session:
         return queries.get_picture(session, picture_id)
 

@@ -7,9 +7,10 @@ from flask import url_for
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from api.rest import pictures
 from api.rest.networks import Links
 from api.rest.paging import PageQuery, link_header
+from api.rest.pictures import PictureAnswer
+from api.rest.pictures import answer as picture_answer
 from api.services import services
 from core.errors import NotDescribed, UnknownRecipe, nearest
 from core.specs import MAX_SEEDS, LayerInfo
@@ -58,7 +59,7 @@ class RecipePictures(BaseModel):
     """A unit's pictures of one recipe, by seed."""
 
     recipe: RecipeItem
-    pictures: list[pictures.PictureAnswer]
+    pictures: list[PictureAnswer]
 
 
 class UnitAnswer(BaseModel):
@@ -100,7 +101,7 @@ def show_unit(name: str, layer: str, unit: int) -> UnitAnswer:
         _check_described(session, name)
         view = queries.get_unit(session, name, layer, unit)
     recipes = [
-        RecipePictures(recipe=one.recipe, pictures=[pictures.answer(p) for p in one.pictures]) for one in view.recipes
+        RecipePictures(recipe=one.recipe, pictures=[picture_answer(p) for p in one.pictures]) for one in view.recipes
     ]
     fields = {field: getattr(view, field) for field in ("network", "weights_hash", "layer", "unit", "address", "label")}
     return UnitAnswer(**fields, recipes=recipes, links=_unit_links(view))

@@ -56,4 +56,5 @@ def _fits(value: object, wanted: type) -> bool:
         return value is None or isinstance(value, int | float)
     if wanted is int:
         return isinstance(value, int) and abs(value) < 2**62
-    return isinstance(value, wanted)
+    # Half of a surrogate pair, which JSON can say, is text that no database can be asked about.
+    return isinstance(value, str) and value.encode(errors="ignore").decode() == value

@@ -45,3 +45,9 @@ def test_page_is_cut_and_says_what_follows() -> None:
     assert cut([1, 2, 3], 2, str) == ([1, 2], "2")
     assert cut([1, 2], 2, str) == ([1, 2], None)
     assert cut([], 2, str) == ([], None)
+
+
+def test_half_of_a_surrogate_pair_is_refused() -> None:
+    cursor = base64.urlsafe_b64encode(rb'["\ud800"]').decode()
+    with pytest.raises(InvalidRequest):
+        decode_cursor(cursor, str)

@@ -1,0 +1,29 @@
+"""All of the REST API: its resources, one module each, and the few pages that belong to the API itself."""
+
+from apiflask import APIFlask
+
+from api.rest import (
+    asking,
+    atlases,
+    events,
+    health,
+    login,
+    networks,
+    openapi,
+    pictures,
+    recipes,
+    reference,
+    service,
+    sheets,
+    units,
+)
+
+_MODULES = (networks, atlases, events, units, pictures, recipes, service, health, sheets, reference, login)
+
+
+def register(app: APIFlask) -> None:
+    """Add every resource to `app`, and complete its OpenAPI document."""
+    openapi.prepare(app)
+    asking.register(app)
+    for module in _MODULES:
+        app.register_blueprint(module.blueprint)
