@@ -17,6 +17,7 @@ from broker.app import QUEUES, make_celery
 from core.errors import BadSetting, DeepvisError
 from core.settings import Settings, load_settings
 from db.session import check_schema, make_engine
+from workers.credit import CreditGuard
 from workers.stopping import StopFlag, ask_to_stop
 from workers.tasks import Child, register
 
@@ -47,6 +48,7 @@ def run(settings: Settings) -> int:
     _quieten(settings)
     # It warns of pickle, which is refused here, and names an option that is not here either.
     warnings.simplefilter("ignore", SecurityWarning)
+    app.steps["consumer"].add(CreditGuard)
     worker = app.Worker(
         hostname=f"deepvis-{os.getpid()}@{socket.gethostname()}",
         queues=list(QUEUES),

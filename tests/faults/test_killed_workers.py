@@ -47,18 +47,17 @@ def test_child_killed_in_the_middle_of_a_shard(installation: Installation):
 
 
 def test_worker_killed_in_the_middle_of_a_shard_while_another_lives(installation: Installation):
-    with installation.worker(shard_seconds=60) as victim:
-        victim.wait_ready()
+    with installation.worker(shard_seconds=60) as one, installation.worker(shard_seconds=60) as two:
+        workers = {worker.wait_ready().children()[-1]: worker for worker in (one, two)}
         atlas_id = begin(installation, SHARD)
-        with installation.worker() as other:
-            other.wait_ready()
-            assert only_shard(installation, atlas_id).state == "running"
-            victim.kill()
+        victim = int(only_shard(installation, atlas_id).lease_worker.split(":")[1])
+        workers.pop(victim).kill()
 
-            installation.wait_state(atlas_id, "complete")
-            shard = only_shard(installation, atlas_id)
-            assert shard.lease_worker.split(":")[1] == str(other.children()[-1])
-            assert missing_or_double(installation, SHARD) == {}
+        installation.wait_state(atlas_id, "complete")
+        [survivor] = workers
+        shard = only_shard(installation, atlas_id)
+        assert (shard.lease_worker.split(":")[1], shard.attempts) == (str(survivor), 2)
+        assert missing_or_double(installation, SHARD) == {}
 
 
 def test_worker_killed_and_started_again_later(installation: Installation):

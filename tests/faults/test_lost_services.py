@@ -1,5 +1,7 @@
 """The broker is killed or loses everything, the database is locked: in the middle of the work."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -8,7 +10,7 @@ from sqlalchemy import text
 from core.recipes import resolve
 from core.specs import AtlasSpec
 from tests.integration.test_workers import missing_or_double
-from tests.services import Installation, running_redis, wait_until
+from tests.services import Installation, Redis, running_redis, wait_until
 
 pytestmark = pytest.mark.faults
 
@@ -38,18 +40,37 @@ def test_every_message_lost(tmp_path, own_redis):
     installation.close()
 
 
-def test_broker_killed_and_started_again(tmp_path, own_redis):
+def restart(redis: Redis) -> None:
+    redis.kill()
+    redis.start()
+
+
+def be_away(redis: Redis) -> None:
+    redis.kill()
+    time.sleep(3)
+    redis.start()
+
+
+def freeze(redis: Redis) -> None:
+    os.kill(redis.process.pid, signal.SIGSTOP)
+    time.sleep(5)
+    os.kill(redis.process.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("trouble", [restart, be_away, freeze])
+def test_broker_in_trouble(tmp_path, own_redis, trouble):
     installation = Installation(tmp_path / "home", own_redis.url, shard_seconds=0.01)
     with installation.worker() as worker:
         installation.wait_described()
         atlas_id = installation.create(MANY)
         wait_until(lambda: done(installation, atlas_id) > 2, what="some shards")
-        own_redis.kill()
-        wait_until(lambda: "broker does not answer" in worker.log or "Cannot connect" in worker.log, what="a log line")
-        own_redis.start()
+        trouble(own_redis)
 
         installation.wait_state(atlas_id, "complete")
         assert missing_or_double(installation, MANY) == {}
+        trouble(own_redis)  # and while the worker is idle
+        again = installation.create(MANY.model_copy(update={"seeds": 2}))
+        installation.wait_state(again, "complete")
         assert worker.process.poll() is None
     installation.close()
 
