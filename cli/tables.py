@@ -16,12 +16,14 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Co
     from rich.text import Text
 
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE_COLUMNS
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in head:
         table.add_column(title, justify="right" if title in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console.print(table, width=None if console.is_terminal else WIDE_COLUMNS, crop=console.is_terminal)
+    console.print(table)
 
 
 def print_json(value: object) -> None:

@@ -12,6 +12,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = "deepvis[dev]"
+# What other Pythons that we run on need beside it: redis asks for async-timeout before Python 3.11.3.
+ELSEWHERE = {"async-timeout": "5.0.1"}
 HEADER = """\
 # Exact versions of everything deepvis and its tests run on; pyproject.toml holds the ranges.
 # Made by scripts/lock.py (`make lock`). What torch needs for GPUs on some platforms comes with torch.
@@ -45,7 +47,7 @@ def _requirements(lines: list[str], extras: set[str]) -> Iterator[Requirement]:
 def main() -> None:
     """Print the lock."""
     try:
-        found = needed(ROOT)
+        found = {**ELSEWHERE, **needed(ROOT)}
     except PackageNotFoundError as error:
         sys.exit(f"{error}: install everything first (pip install -e '.[dev]')")
     sys.stdout.write(HEADER + "".join(f"{name}=={found[name]}\n" for name in sorted(found)))

