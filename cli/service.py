@@ -52,7 +52,6 @@ def gunicorn_options(settings: "Settings") -> dict[str, Any]:
         "workers": 1,
         "worker_class": "gthread",
         "threads": settings.web_threads,
-        "worker_tmp_dir": None,
         "timeout": 60,
         "graceful_timeout": 3,
         "keepalive": 15,

@@ -10,7 +10,7 @@ new_enough() {
 }
 
 install() {
-    "$venv/bin/python" -m pip --disable-pip-version-check --quiet install --constraint requirements.lock "$@"
+    "$venv/bin/python" -m pip --disable-pip-version-check --quiet --quiet install --constraint requirements.lock "$@"
 }
 
 fill() {
