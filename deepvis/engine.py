@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 State = Literal["ok", "dead", "non_finite"]
 
-# Pixels that one batch puts through the network: enough to keep a device busy, little enough for its caches.
-_BATCH_PIXELS = {"cpu": 16 * 227 * 227, "cuda": 256 * 227 * 227}
+# Pixels that one batch puts through the network: enough to keep a device busy, little enough for a CPU's allocator,
+_BATCH_PIXELS = {"cpu": 8 * 227 * 227, "cuda": 256 * 227 * 227}
 _MOST_IMAGES = {"cpu": 256, "cuda": 2048}
 
 

@@ -76,7 +76,7 @@ class Canvas:
         spectrum = torch.view_as_complex(coefficients) * self.amplitudes
         x: Tensor = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
         if self.channels == 3:
-            x = torch.einsum("nchw,dc->ndhw", x, COLOUR_FROM_DECORRELATED.to(x))
+            x = (COLOUR_FROM_DECORRELATED.to(x) @ x.flatten(2)).view_as(x)
         return torch.sigmoid(x)
 
     def centre(self, x: Tensor, shape: tuple[int, int, int]) -> Tensor:
