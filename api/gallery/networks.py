@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from api.gallery import addresses
 from api.gallery.styles import Choice, Style, choices, choose, styles_of
-from api.gallery.tiles import Tile, mosaic, tile
+from api.gallery.tiles import MOSAIC_LAYERS, MOSAIC_TILES, Tile, mosaic, tile
 from core.specs import LayerInfo
 from db.queries.networks import NetworkItem, list_networks
 from db.queries.recipes import RecipeItem, recipes_of_network, shown_order
@@ -14,7 +14,6 @@ from db.queries.units import LayerStrip, layer_strip
 
 STRIP_TILES = 24
 MOST_CARDS = 48
-MOST_NAMES = 1000
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,6 @@ def network_cards(session: Session) -> list[NetworkCard]:
     return [_card(session, network) for network in described]
 
 
-def known_names(session: Session) -> list[str]:
-    """The name of every network."""
-    return [network.name for network in list_networks(session, limit=MOST_NAMES).items]
-
-
 def network_page(session: Session, name: str, asked_style: str) -> NetworkPage:
     """The strips of a network in the style asked for."""
     recipes = recipes_of_network(session, name)
@@ -81,7 +75,7 @@ def all_recipes(by_layer: dict[str, list[RecipeItem]]) -> list[RecipeItem]:
 
 
 def _card(session: Session, network: NetworkItem) -> NetworkCard:
-    strips = layer_strip(session, network.name, limit=12)
+    strips = layer_strip(session, network.name, limit=MOSAIC_TILES // MOSAIC_LAYERS + 2, last=2 * MOSAIC_LAYERS)
     address = addresses.network(network.name)
     sizes = [strip.layer.units for strip in strips if strip.recipe] or [strip.layer.units for strip in strips]
     return NetworkCard(network.name, address, len(sizes), sum(sizes), mosaic(network.name, strips))

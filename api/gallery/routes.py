@@ -10,7 +10,7 @@ from flask import Response, render_template, request, url_for
 
 from api.gallery import compress, layers, words
 from api.gallery.atlases import atlas_row, failed_shards
-from api.gallery.networks import known_names, network_cards, network_page
+from api.gallery.networks import network_cards, network_page
 from api.gallery.tiles import hit_tile
 from api.gallery.units import across, beside, heading, provenance, unit_page
 from api.security import COOKIE
@@ -18,7 +18,7 @@ from api.services import services
 from core.recipes import DEFAULT_RECIPES, NAMED_RECIPES
 from core.specs import MAX_SEEDS, MAX_STEPS
 from db.queries.atlases import get_atlas, list_atlases
-from db.queries.networks import get_network
+from db.queries.networks import get_network, network_names
 from db.queries.recipes import get_recipe, recipes_of_network
 from db.queries.units import find_labels, get_unit
 
@@ -86,7 +86,7 @@ def home() -> str:
     with services().sessions() as session:
         rows = [atlas_row(atlas) for atlas in list_atlases(session, limit=HOME_ATLASES).items]
         cards = [card for card in network_cards(session) if card.mosaic]
-        known = known_names(session)
+        known = network_names(session)
     return render_template(
         "home.html",
         section="home",
@@ -136,7 +136,7 @@ def networks() -> str:
     """Every network known by name."""
     with services().sessions() as session:
         cards = network_cards(session)
-        names = known_names(session)
+        names = network_names(session)
     described = {card.name for card in cards}
     others = [name for name in names if name not in described]
     return render_template("networks.html", section="networks", described=cards, others=others)

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from core.specs import LayerInfo, NetworkSource
 from db import networks
@@ -51,7 +51,7 @@ def list_networks(
     Raises:
         InvalidRequest: the cursor is not one of this list.
     """
-    statement = select(Network).order_by(Network.name).limit(limit + 1)
+    statement = select(Network).options(defer(Network.labels)).order_by(Network.name).limit(limit + 1)
     if (after := decode_cursor(cursor, str)) is not None:
         statement = statement.where(Network.name > after[0])
     if q:
@@ -61,6 +61,11 @@ def list_networks(
     page, following = cut(session.scalars(statement).all(), limit, lambda network: encode_cursor(network.name))
     sizes = _sizes(session, [network.id for network in page])
     return NetworkPage(items=tuple(_item(n, *sizes.get(n.id, (0, 0))) for n in page), next_cursor=following)
+
+
+def network_names(session: Session) -> list[str]:
+    """The name of every network, in order."""
+    return list(session.scalars(select(Network.name).order_by(Network.name)))
 
 
 def get_network(session: Session, name: str) -> NetworkView:

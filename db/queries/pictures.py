@@ -76,7 +76,7 @@ def picture_view(picture: Picture, layer: Layer, network: Network) -> PictureVie
         seed=picture.seed,
         state=PictureState(picture.state),
         blob=picture.blob,
-        thumbnail=thumbnail_of(picture),
+        thumbnail=thumbnail(picture.sheet, picture.sheet_index),
         width=picture.width,
         height=picture.height,
         activation=picture.activation,
@@ -90,11 +90,9 @@ def picture_view(picture: Picture, layer: Layer, network: Network) -> PictureVie
     )
 
 
-def thumbnail_of(picture: Picture | None) -> Thumbnail | None:
-    """Where the picture's thumbnail is, if there is one."""
-    if picture is None or picture.sheet is None or picture.sheet_index is None:
-        return None
-    return Thumbnail(sheet=picture.sheet, index=picture.sheet_index)
+def thumbnail(sheet: str | None, index: int | None) -> Thumbnail | None:
+    """Where a picture's thumbnail is, if there is one."""
+    return None if sheet is None or index is None else Thumbnail(sheet=sheet, index=index)
 
 
 def label_of(network: Network, layer: Layer, unit: int) -> str | None:

@@ -39,15 +39,17 @@ def shown_order(recipe: RecipeItem) -> tuple[int, str, int, str]:
 
 
 def recipes_of_layers(session: Session, layer_ids: Sequence[int]) -> dict[int, list[RecipeItem]]:
-    """The recipes that each layer has pictures of, in the order shown; one query, answered from an index."""
+    """The recipes that each layer has pictures of, in the order shown; answered from an index."""
     picture = select(Picture.id).where(Picture.layer_id == Layer.id, Picture.recipe_hash == Recipe.hash)
     # LIMIT 1 and not EXISTS: PostgreSQL could turn that into a join over every picture there is.
     pictured = picture.limit(1).correlate(Layer, Recipe).scalar_subquery().is_not(None)
-    pairs = select(Layer.id, Recipe).join_from(Layer, Recipe, pictured).where(Layer.id.in_(layer_ids))
-    found: dict[int, list[RecipeItem]] = {layer_id: [] for layer_id in layer_ids}
-    for layer_id, recipe in session.execute(pairs):
-        found[layer_id].append(recipe_item(recipe))
-    return {layer_id: sorted(recipes, key=shown_order) for layer_id, recipes in found.items()}
+    pairs = select(Layer.id, Recipe.hash).join_from(Layer, Recipe, pictured).where(Layer.id.in_(layer_ids))
+    found: dict[int, set[str]] = {layer_id: set() for layer_id in layer_ids}
+    for layer_id, recipe_hash in session.execute(pairs):
+        found[layer_id].add(recipe_hash)
+    recipes = session.scalars(select(Recipe).where(Recipe.hash.in_(set().union(*found.values()))))
+    ordered = sorted(map(recipe_item, recipes), key=shown_order)
+    return {layer_id: [recipe for recipe in ordered if recipe.hash in have] for layer_id, have in found.items()}
 
 
 def recipes_of_network(session: Session, network: str) -> dict[str, list[RecipeItem]]:

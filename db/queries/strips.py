@@ -1,14 +1,20 @@
 """Reads across a whole network: a strip of thumbnails for every layer, and units by their label."""
 
-from sqlalchemy import func, select, tuple_
-from sqlalchemy.orm import Session, aliased
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, select, union_all
+from sqlalchemy.orm import Session, contains_eager
 
 from core.specs import LayerInfo
 from db import networks
+from db.bulk import chunks
 from db.models import Layer, Network, NetworkState, Picture, PictureState
 from db.queries.paging import View
 from db.queries.recipes import RecipeItem, recipes_of_layers
-from db.queries.unit_items import UnitItem, unit_item
+from db.queries.unit_items import Shown, UnitItem, shown_pictures, unit_item
+
+LAYERS_AT_ONCE = 100
+"""Layers whose pictures one statement asks for: SQLite takes no more than 500 parts."""
 
 
 class LayerStrip(View):
@@ -28,11 +34,12 @@ class LabelHit(View):
 
 
 def layer_strip(
-    session: Session, network: str, *, recipe_hash: str | None = None, limit: int = 16
+    session: Session, network: str, *, recipe_hash: str | None = None, limit: int = 16, last: int | None = None
 ) -> tuple[LayerStrip, ...]:
     """Every layer in forward order, each with up to `limit` thumbnails; units with a picture come before dead ones.
 
-    They are of the recipe named (a layer without it has no items), else of the first that each layer has.
+    They are of the recipe named (a layer without it has no items), else of the first that each layer has. With `last`
+    only so many layers have items: the last ones that have pictures.
 
     Raises:
         UnknownNetwork: there is no such network.
@@ -41,7 +48,8 @@ def layer_strip(
     recipes = recipes_of_layers(session, [layer.id for layer in found.layers])
     named = {key: [r for r in have if recipe_hash in (None, r.hash)] for key, have in recipes.items()}
     shown = {layer_id: have[0] for layer_id, have in named.items() if have}
-    pictures = _first_pictures(session, shown, limit)
+    pictured = [(layer_id, recipe.hash) for layer_id, recipe in shown.items()]
+    pictures = _first_pictures(session, pictured if last is None else pictured[-last:], limit)
     return tuple(
         LayerStrip(
             layer=LayerInfo.model_validate(layer.info),
@@ -73,26 +81,36 @@ def find_labels(session: Session, network: str | None, q: str, *, limit: int = 6
     )
 
 
-def _first_pictures(session: Session, shown: dict[int, RecipeItem], limit: int) -> dict[int, list[Picture]]:
-    """The first pictures of each layer's recipe (seed 0), by layer; one query."""
-    place = func.row_number().over(
-        partition_by=Picture.layer_id, order_by=(Picture.state != PictureState.OK, Picture.unit)
-    )
-    keys = [(layer_id, recipe.hash) for layer_id, recipe in shown.items()]
-    ranked = select(Picture, place.label("place")).where(
-        tuple_(Picture.layer_id, Picture.recipe_hash).in_(keys), Picture.seed == 0
-    )
-    inner = ranked.subquery()
-    picture = aliased(Picture, inner)
-    found: dict[int, list[Picture]] = {}
-    for row in session.scalars(select(picture).where(inner.c.place <= limit).order_by(inner.c.layer_id, inner.c.place)):
-        found.setdefault(row.layer_id, []).append(row)
-    return found
+def _first_pictures(session: Session, pictured: list[tuple[int, str]], limit: int) -> dict[int, list[Shown]]:
+    """The first pictures (seed 0) of each layer and its recipe, by layer; dead units only where there are too few."""
+    found: dict[int, list[Shown]] = {layer_id: [] for layer_id, _ in pictured}
+    for has_picture in (Picture.state == PictureState.OK, Picture.state != PictureState.OK):
+        lacking = (key for key in pictured if len(found[key[0]]) < limit)
+        for part in chunks(lacking, LAYERS_AT_ONCE):
+            for picture in _first_of_each(session, part, has_picture, limit):
+                found[picture.layer_id].append(picture)
+    return {layer_id: pictures[:limit] for layer_id, pictures in found.items()}
+
+
+def _first_of_each(
+    session: Session, keys: Iterable[tuple[int, str]], which: ColumnElement[bool], limit: int
+) -> Iterable[Shown]:
+    """Each layer's first pictures that hold to `which`, units ascending: read in the order of an index, and no more."""
+    parts = [
+        shown_pictures()
+        .where(Picture.layer_id == layer_id, Picture.recipe_hash == recipe_hash, Picture.seed == 0, which)
+        .order_by(Picture.unit)
+        .limit(limit)
+        .subquery()
+        for layer_id, recipe_hash in keys
+    ]
+    return map(Shown._make, session.execute(union_all(*map(select, parts))))
 
 
 def _label_hits(session: Session, network: str | None, wanted: str) -> list[tuple[Layer, int]]:
     """(layer, unit) whose label contains `wanted` (case-folded): labels that begin with it first."""
-    statement = select(Layer).join(Layer.network).where(Layer.labelled).order_by(Network.name, Layer.order)
+    statement = select(Layer).join(Layer.network).options(contains_eager(Layer.network))
+    statement = statement.where(Layer.labelled).order_by(Network.name, Layer.order)
     if network is None:
         statement = statement.where(Network.state == NetworkState.DESCRIBED)
     else:
@@ -106,11 +124,20 @@ def _label_hits(session: Session, network: str | None, wanted: str) -> list[tupl
     return [(layer, unit) for _, layer, unit in sorted(hits, key=lambda hit: hit[0])]
 
 
-def _shown_pictures(session: Session, hits: list[tuple[Layer, int]]) -> dict[tuple[int, int], Picture]:
+def _shown_pictures(session: Session, hits: list[tuple[Layer, int]]) -> dict[tuple[int, int], Shown]:
     """The picture that stands for each (layer id, unit): the first recipe's that the layer has, seed 0; one query."""
     recipes = recipes_of_layers(session, sorted({layer.id for layer, _ in hits}))
-    keys = [(layer.id, recipes[layer.id][0].hash, unit) for layer, unit in hits if recipes[layer.id]]
-    statement = select(Picture).where(
-        tuple_(Picture.layer_id, Picture.recipe_hash, Picture.unit).in_(keys), Picture.seed == 0
+    first = {layer_id: have[0].hash for layer_id, have in recipes.items() if have}
+    statement = (
+        shown_pictures()
+        .add_columns(Picture.recipe_hash)
+        .where(
+            # Not as tuples, for which SQLite would look at every picture: a few too many are cheaper.
+            Picture.layer_id.in_(first),
+            Picture.recipe_hash.in_(set(first.values())),
+            Picture.seed == 0,
+            Picture.unit.in_({unit for _, unit in hits}),
+        )
     )
-    return {(picture.layer_id, picture.unit): picture for picture in session.scalars(statement)}
+    found = ((Shown._make(values), recipe_hash) for *values, recipe_hash in session.execute(statement))
+    return {(p.layer_id, p.unit): p for p, recipe_hash in found if recipe_hash == first[p.layer_id]}

@@ -16,7 +16,7 @@ from db.queries.paging import View, cut, decode_cursor, encode_cursor
 from db.queries.pictures import PictureView, label_of, picture_view
 from db.queries.recipes import RecipeItem, choose_recipe, recipes_of_layers, shown_order
 from db.queries.strips import LabelHit, LayerStrip, find_labels, layer_strip
-from db.queries.unit_items import UnitItem, unit_item
+from db.queries.unit_items import Shown, UnitItem, shown_pictures, unit_item
 
 __all__ = [
     "LabelHit",
@@ -176,11 +176,12 @@ def _cursor(key: Key) -> str:
 
 def _pictures(
     session: Session, layer: Layer, recipe: RecipeItem | None, seed: int, units: Sequence[int]
-) -> dict[int, Picture]:
+) -> dict[int, Shown]:
     if recipe is None:
         return {}
-    mine = select(Picture).where(Picture.layer_id == layer.id, Picture.recipe_hash == recipe.hash, Picture.seed == seed)
-    return {picture.unit: picture for picture in session.scalars(mine.where(Picture.unit.in_(units)))}
+    mine = (Picture.layer_id == layer.id, Picture.recipe_hash == recipe.hash, Picture.seed == seed)
+    rows = session.execute(shown_pictures().where(*mine, Picture.unit.in_(units)))
+    return {picture.unit: picture for picture in map(Shown._make, rows)}
 
 
 def _seeds(session: Session, layer: Layer, recipe: RecipeItem | None) -> int:

@@ -2,10 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable
 
 import pytest
-from sqlalchemy import event, insert, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core.errors import InvalidRequest, NotFound, UnitOutOfRange, UnknownLayer, UnknownNetwork, UnknownRecipe
@@ -13,7 +12,7 @@ from core.recipes import BOLD, DEFAULT_RECIPES, ETCHED, FOURIER, RAW, silencing
 from core.specs import NetworkSource
 from db import atlases, clock, leases
 from db.leases import lease_shard
-from db.models import Atlas, AtlasState, Layer, Picture, Shard
+from db.models import Atlas, AtlasState, Shard
 from db.queries.atlases import get_atlas, list_atlases
 from db.queries.pictures import get_picture
 from db.queries.service import get_service
@@ -24,7 +23,6 @@ from tests.integration.records import (
     MAX_OPEN,
     describe,
     info,
-    layer,
     picture,
     results,
     running_atlas,
@@ -334,55 +332,3 @@ def test_service_shows_workers_and_queue(sessions: Sessions) -> None:
     queue = service.queue
     assert (service.alive, queue.unplanned, queue.pending, queue.running, queue.failed) == (2, 1, 2, 1, 0)
     assert queue.oldest_pending_seconds == pytest.approx(90, abs=5)
-
-
-# --- size --------------------------------------------------------------------------
-
-
-def test_reads_of_a_large_layer_take_few_statements(sessions: Sessions) -> None:
-    """4,096 units x 5 recipes: as many statements as for six units, and quick."""
-    units = 4096
-    described = info(
-        NetworkSource(name="large", kind="bundled", builder="demo"), [layer("wide", 0, units)], weights="d"
-    )
-    with sessions.begin() as session:
-        describe(session, described)
-        wide = session.scalars(select(Layer.id).where(Layer.name == "wide")).one()
-        shared = {"layer_id": wide, "seed": 0, "state": "ok", "sheet": "c" * 64, "width": 8, "height": 8,
-                  "seconds": 0.1, "device": "cpu", "precision": "float32", "library_version": "0",
-                  "created_at": clock.now(session)}  # fmt: skip
-        rows = [
-            {**shared, "recipe_hash": r.content_hash(), "unit": u, "sheet_index": u % 64, "activation": (u * 37) % 101}
-            for r in DEFAULT_RECIPES
-            for u in range(units)
-        ]
-        session.connection().execute(insert(Picture), rows)
-    with sessions() as session:
-        for ask, most in (
-            (lambda: list_units(session, "large", "wide", limit=256), 4),
-            (lambda: list_units(session, "large", "wide", sort="activation", limit=256), 5),
-            (lambda: list_units(session, "large", "wide", limit=units), 4),
-            (lambda: layer_strip(session, "large"), 4),
-            (lambda: get_unit(session, "large", "wide", 4000), 2),
-        ):
-            session.expire_all()
-            statements, seconds = counted(sessions, ask)
-            assert statements <= most
-            assert seconds < 2
-
-
-def counted(sessions: Sessions, ask: Callable[[], object]) -> tuple[int, float]:
-    """How many statements a read sends, and how long it takes."""
-    sent: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith(("SELECT", "WITH")):  # SQLite's beginning of a transaction is not counted
-            sent.append(statement)
-
-    event.listen(sessions.engine, "before_cursor_execute", note)
-    try:
-        start = time.perf_counter()
-        ask()
-        return len(sent), time.perf_counter() - start
-    finally:
-        event.remove(sessions.engine, "before_cursor_execute", note)
