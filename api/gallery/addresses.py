@@ -13,7 +13,7 @@ def layer(network_name: str, layer_name: str, **query: object) -> str:
     return _with(f"{network(network_name)}/layers/{quote(layer_name)}", query)
 
 
-def unit(network_name: str, layer_name: str, number: int, **query: object) -> str:
+def unit(network_name: str, layer_name: str, number: int | str, **query: object) -> str:
     """The page of a unit."""
     return _with(f"{layer(network_name, layer_name)}/units/{number}", query)
 

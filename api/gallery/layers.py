@@ -11,7 +11,7 @@ from api.gallery import addresses
 from api.gallery.styles import Choice, Style, choices, choose, styles_of
 from api.gallery.units import Neighbour
 from api.gallery.words import Address, alt, plural
-from core.specs import LayerInfo
+from core.specs import MAX_SEEDS, LayerInfo
 from db.models import PictureState
 from db.queries.networks import NetworkView
 from db.queries.recipes import RecipeItem, recipes_of_network
@@ -19,8 +19,8 @@ from db.queries.units import UnitPage, list_units
 
 MOST_UNITS = 4608
 """Units on one page: one more page than this only where a layer has more."""
-# A mark in the alternative text that stands for the unit's number: the text is written once, not 4,096 times.
-_NUMBER = 987_654_321
+# Stands for the unit's number in an address and text that are written once, not 4,096 times; in no name that is stored.
+_NUMBER = "\0"
 
 Sort = Literal["unit", "activation"]
 SORTS: dict[Sort, str] = {"unit": "By number", "activation": "Strongest first"}
@@ -70,7 +70,7 @@ def asked(query: Mapping[str, str]) -> Asked:
     seed = query.get("seed", "")
     return Asked(
         style=query.get("recipe", ""),
-        seed=int(seed) if seed.isascii() and seed.isdigit() and len(seed) < 4 else 0,
+        seed=int(seed) if seed in map(str, range(MAX_SEEDS)) else 0,
         sort="activation" if query.get("sort") == "activation" else "unit",
         q=query.get("q", "").strip()[:100],
         cursor=query.get("cursor", ""),
@@ -141,10 +141,9 @@ def _at(units: UnitPage, wanted: Asked, **changes: object) -> str:
 def _grid(units: UnitPage, style: Style | None, seed: int) -> Grid:
     """Made once with a number that stands for every unit's, and cut there."""
     word, title = (style.word, style.title) if style else ("", "")
-    mark = str(_NUMBER)
     address = addresses.unit(units.network, units.layer.name, _NUMBER, recipe=word, seed=seed or "")
     words = alt(Address(units.network, units.layer.name, _NUMBER), title, seed)
-    return Grid(*address.rsplit(mark, 1), *words.rsplit(mark, 1))
+    return Grid(*address.split(_NUMBER), *words.split(_NUMBER))
 
 
 def _summary(units: UnitPage, wanted: Asked) -> str:

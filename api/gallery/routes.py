@@ -4,6 +4,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, render_template, request, url_for
@@ -17,7 +18,7 @@ from api.security import COOKIE
 from api.services import services
 from core.recipes import DEFAULT_RECIPES, NAMED_RECIPES
 from core.specs import MAX_SEEDS, MAX_STEPS
-from db.queries.atlases import get_atlas, list_atlases
+from db.queries.atlases import AtlasPage, get_atlas, list_atlases
 from db.queries.networks import get_network, network_names
 from db.queries.recipes import get_recipe, recipes_of_network
 from db.queries.units import find_labels, get_unit
@@ -34,6 +35,7 @@ blueprint.after_request(compress.compress)
 FOR_EVER = "public, max-age=31536000, immutable"
 
 HOME_ATLASES = 8
+PAGE_ATLASES = 50
 MOST_HITS = 60
 # Offered in the form: the default styles first. The published ones are for the paper's own network.
 OFFERED = [recipe for recipe in NAMED_RECIPES.values() if "." not in recipe.name]
@@ -84,15 +86,15 @@ def keep_assets(response: Response) -> Response:
 def home() -> str:
     """Networks with pictures, atlases with their progress, and the form that asks for one."""
     with services().sessions() as session:
-        rows = [atlas_row(atlas) for atlas in list_atlases(session, limit=HOME_ATLASES).items]
+        shown = _listed(list_atlases(session, limit=HOME_ATLASES))
         cards = [card for card in network_cards(session) if card.mosaic]
         known = network_names(session)
     return render_template(
         "home.html",
+        **shown,
+        live_address="/live",
         section="home",
         networks=cards,
-        atlases=rows,
-        live=any(row.is_live for row in rows),
         known=known,
         suggested=cards[0].name if cards else "demo",
         recipes=OFFERED,
@@ -106,8 +108,39 @@ def home() -> str:
 def home_live() -> str:
     """The part of the home page that changes by itself."""
     with services().sessions() as session:
-        rows = [atlas_row(atlas) for atlas in list_atlases(session, limit=HOME_ATLASES).items]
-    return render_template("live_home.html", atlases=rows, live=any(row.is_live for row in rows))
+        shown = _listed(list_atlases(session, limit=HOME_ATLASES))
+    return render_template("live_atlases.html", **shown, live_address="/live")
+
+
+@blueprint.get("/atlases")
+def atlases() -> str:
+    """Every atlas, a page at a time."""
+    return _atlases("atlases.html")
+
+
+@blueprint.get("/atlases/live")
+def atlases_live() -> str:
+    """The part of a page of atlases that changes by itself."""
+    return _atlases("live_atlases.html")
+
+
+def _atlases(template: str) -> str:
+    cursor = request.args.get("cursor") or None
+    with services().sessions() as session:
+        page = list_atlases(session, limit=PAGE_ATLASES, cursor=cursor)
+    return render_template(
+        template,
+        **_listed(page),
+        live_address=url_for("gallery.atlases_live", cursor=cursor),
+        section="home",
+        first=cursor is None,
+        next_page=url_for("gallery.atlases", cursor=page.next_cursor) if page.next_cursor else "",
+    )
+
+
+def _listed(page: AtlasPage) -> dict[str, Any]:
+    rows = [atlas_row(atlas) for atlas in page.items]
+    return {"atlases": rows, "live": any(row.is_live for row in rows)}
 
 
 @blueprint.get("/atlases/<atlas_id>")

@@ -128,7 +128,7 @@ class Address(NamedTuple):
 
     network: str
     layer: str
-    unit: int
+    unit: int | str
 
 
 def alt(unit: Address, style: str, seed: int, label: str | None = None) -> str:
