@@ -101,15 +101,18 @@ def renew(
 
     A token that is not returned was lost, or its atlas was cancelled: stop, and `release` it.
     """
+    mine = select(Shard.id, Shard.lease_token).where(
+        Shard.state == ShardState.RUNNING, Shard.lease_worker == worker_id, Shard.lease_token.in_(tokens), _atlas_runs()
+    )
+    # Locked in the order of their ids, as everywhere: whoever reaps them at this moment would wait in a circle.
+    rows = session.execute(mine.order_by(Shard.id).with_for_update())
+    held = {token: shard_id for shard_id, token in rows if token is not None}
     until = clock.after(clock.now(session), lease_seconds)
-    held: set[str] = set()
-    for token in sorted(tokens):
-        mine = (Shard.state == ShardState.RUNNING, Shard.lease_token == token, Shard.lease_worker == worker_id)
+    for token, shard_id in held.items():
         fraction = {"fraction": min(max(fractions[token], 0.0), 1.0)} if token in fractions else {}
-        renewed = update(Shard).where(*mine, _atlas_runs()).values(lease_expires_at=until, **fraction)
-        if session.scalar(renewed.returning(Shard.id).execution_options(synchronize_session=False)) is not None:
-            held.add(token)
-    return held
+        renewed = update(Shard).where(Shard.id == shard_id).values(lease_expires_at=until, **fraction)
+        session.execute(renewed.execution_options(synchronize_session=False))
+    return set(held)
 
 
 def commit_shard(session: Session, lease: Lease, pictures: Sequence[PictureRow]) -> AtlasState:

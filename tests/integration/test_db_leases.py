@@ -1,6 +1,7 @@
 """Leases, on SQLite and PostgreSQL: one winner, fenced commits, attempts that end."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from sqlalchemy import func, select, update
@@ -127,6 +128,27 @@ def test_renewed_lease_holds_and_notes_the_fraction(
     with sessions.begin() as session:
         leases.renew(session, "w", [one.token], {one.token: 7.0}, 60)
     assert shard_of(sessions).fraction == 1.0
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite has one lock
+def test_renewing_waits_for_a_reaper_without_holding_what_it_needs(
+    sessions: Sessions, atlas_id: str, take: Callable[..., Lease]
+) -> None:
+    with sessions.begin() as session:
+        for shard_id, token in ((take(1).shard_id, "b" * 32), (take(2).shard_id, "a" * 32)):
+            session.execute(update(Shard).where(Shard.id == shard_id).values(lease_token=token))
+
+    def renew() -> set[str]:
+        with sessions.begin() as session:
+            return leases.renew(session, "w", {"a" * 32, "b" * 32}, {}, 60)
+
+    with ThreadPoolExecutor(1) as pool, sessions.begin() as reaper:
+        reaper.execute(select(Shard.id).where(Shard.id == 1).with_for_update())
+        renewing = pool.submit(renew)
+        assert wait([renewing], timeout=0.5).not_done
+        reaper.execute(select(Shard.id).where(Shard.id == 2).with_for_update())
+        reaper.commit()
+        assert renewing.result(timeout=10) == {"a" * 32, "b" * 32}
 
 
 def test_commit_writes_pictures_shard_and_worker(sessions: Sessions, atlas_id: str, take: Callable[..., Lease]) -> None:
