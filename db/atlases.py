@@ -53,7 +53,7 @@ def create(
     _check_key(idempotency_key)
     spec = _normalised(spec)
     if (earlier := _by_key(session, idempotency_key)) is not None:
-        return _same(earlier, spec), False
+        return _same(earlier, spec, weight), False
     network = networks.find(session, spec.network)
     _check_usable(network, spec)
     check_spec(network, spec)
@@ -69,7 +69,7 @@ def create(
         earlier = _by_key(session, idempotency_key)
         if earlier is None:
             raise
-        return _same(earlier, spec), False
+        return _same(earlier, spec, weight), False
     return atlas, True
 
 
@@ -166,8 +166,8 @@ def _by_key(session: Session, key: str | None) -> Atlas | None:
     return session.scalar(select(Atlas).where(Atlas.idempotency_key == key)) if key is not None else None
 
 
-def _same(atlas: Atlas, spec: AtlasSpec) -> Atlas:
-    if atlas.spec != spec.model_dump(mode="json"):
+def _same(atlas: Atlas, spec: AtlasSpec, weight: float) -> Atlas:
+    if (atlas.spec, atlas.weight) != (spec.model_dump(mode="json"), weight):
         raise Conflict("This Idempotency-Key was used for another atlas.", "Use a new key for a new wish.")
     return atlas
 

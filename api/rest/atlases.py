@@ -148,8 +148,8 @@ def progress(sessions: sessionmaker[Session], atlas_id: str) -> ProgressAnswer:
         NotFound: there is no such atlas.
     """
     with sessions() as session:
-        atlas = queries.get_atlas(session, atlas_id)
-    return ProgressAnswer(**dict(atlas.progress), id=atlas.id, state=atlas.state)
+        state, found = queries.get_progress(session, atlas_id)
+    return ProgressAnswer(**dict(found), id=atlas_id, state=state)
 
 
 def links(atlas: queries.AtlasItem) -> dict[str, str]:

@@ -107,12 +107,27 @@ def get_atlas(session: Session, atlas_id: str) -> AtlasView:
     Raises:
         NotFound: there is none.
     """
-    atlas = session.get(Atlas, atlas_id, options=[joinedload(Atlas.network)])
-    if atlas is None:
-        raise NotFound(f"There is no atlas {atlas_id!r}.", "See the list of atlases.")
+    atlas = _find(session, atlas_id)
     progress = _progress(session, [atlas])[atlas.id]
     failures = _failures(session, atlas) if progress.shards.get(ShardState.FAILED) else ()
     return AtlasView(**dict(_item(atlas, progress)), failures=failures)
+
+
+def get_progress(session: Session, atlas_id: str) -> tuple[AtlasState, Progress]:
+    """The state of the atlas of that id and how far it is, for those who look often.
+
+    Raises:
+        NotFound: there is none.
+    """
+    atlas = _find(session, atlas_id)
+    return AtlasState(atlas.state), _progress(session, [atlas])[atlas.id]
+
+
+def _find(session: Session, atlas_id: str) -> Atlas:
+    atlas = session.get(Atlas, atlas_id, options=[joinedload(Atlas.network)])
+    if atlas is None:
+        raise NotFound(f"There is no atlas {atlas_id!r}.", "See the list of atlases.")
+    return atlas
 
 
 def _item(atlas: Atlas, progress: Progress) -> AtlasItem:

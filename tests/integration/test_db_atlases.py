@@ -84,6 +84,8 @@ def test_same_key_and_wish_give_the_same_atlas(sessions: Sessions) -> None:
         assert first.id == again.id
         with pytest.raises(Conflict, match="Idempotency-Key"):
             atlases.create(session, wish(seeds=2), idempotency_key="k", max_open=1)
+        with pytest.raises(Conflict, match="Idempotency-Key"):
+            atlases.create(session, wish(), weight=2, idempotency_key="k", max_open=1)
 
 
 @pytest.mark.parametrize("key", ["", "k" * 201])

@@ -99,7 +99,7 @@ def test_a_unit_is_shown_with_every_picture_and_its_neighbours(front: Front, pic
 def test_layer_names_may_hold_dots_and_slashes(front: Front) -> None:
     from tests.integration import records
 
-    names = ("features.0", "a/b.c", "units")
+    names = ("features.0", "a/b.c", "units", "слой >; 1")
     source = records.SOURCE.model_copy(update={"name": "odd@V1"})
     with front.services.sessions.begin() as session:
         layers = [records.layer(name, order, 2) for order, name in enumerate(names)]
@@ -108,6 +108,10 @@ def test_layer_names_may_hold_dots_and_slashes(front: Front) -> None:
         assert front.client.get(item["links"]["self"]).json["name"] == name
         units = front.client.get(item["links"]["units"]).json["items"]
         assert front.client.get(units[1]["links"]["self"]).json["address"] == f"{name}:1"
+        following = front.client.get(item["links"]["units"], query_string={"limit": 1}).headers["Link"]
+        assert following.isascii()
+        address = following.removeprefix("<").partition(">")[0]
+        assert front.client.get(address).json["items"][0]["address"] == f"{name}:1"
 
 
 def test_a_picture_carries_its_provenance(front: Front, pictured: Pictured) -> None:
