@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -28,7 +29,7 @@ def run(name: str = "squeezenet1_0@random", device: str = "cpu") -> None:
     print("bare loop, unit-steps/s by batch: " + ", ".join(f"{rows}: {rate:.1f}" for rows, rate in rates.items()))
     print(f"median of {ROUNDS} rounds, each the recipe right after the bare loop at batch {best}")
     for recipe in (n for n in NAMED_RECIPES if not n.endswith((".silence", ".2015"))):
-        _compare(recipe, lambda: _bare(engine, layer, best), lambda recipe=recipe: _ours(engine, layer, recipe))
+        _compare(recipe, partial(_bare, engine, layer, best), partial(_ours, engine, layer, recipe))
 
 
 def _compare(recipe: str, bare: Callable[[], float], ours: Callable[[], float]) -> None:

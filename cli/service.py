@@ -17,9 +17,6 @@ def worker(ctx: click.Context) -> None:
     It computes on a GPU if there is one, else on the CPU. Start one for each device, on any machine that reaches the
     broker, the database and the picture store. SIGTERM lets it finish its shard or give it back.
     """
-    # Threads that spin while they wait for each other take ten times the time as soon as another program wants a core.
-    # OpenMP reads this once, when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from cli.running import connected_settings
     from workers.main import run
 

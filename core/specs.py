@@ -47,7 +47,7 @@ class Progress01Step(Spec):
 
 
 class NormalisedStep(Spec):
-    """Each step has a fixed root mean square in pixel units (0..255), falling linearly to 0 over the run if `anneal`."""
+    """Each step has a fixed root mean square in pixel units (0..255), falling linearly to 0 if `anneal`."""
 
     rule: Literal["normalised"] = "normalised"
     rms: float = Field(default=8.0, gt=0, le=255)
@@ -91,8 +91,8 @@ class FourierMethod(Spec):
     """Ascent on Fourier coefficients with decorrelated colour and random views (Olah et al. 2017)."""
 
     method: Literal["fourier"] = "fourier"
-    learning_rate: float = Field(default=0.02, gt=0, le=10)
-    spectrum_power: float = Field(default=1.0, ge=0, le=4)
+    learning_rate: float = Field(default=0.015, gt=0, le=10)
+    spectrum_power: float = Field(default=1.25, ge=0, le=4)
     spectrum_scale: float = Field(default=4.0, gt=0, le=100)
     start_deviation: float = Field(default=0.01, gt=0, le=10)
     shift: float = Field(default=0.05, ge=0, le=0.5)

@@ -35,6 +35,9 @@ def run(settings: Settings) -> int:
     Raises:
         BadSetting: the database or the broker's address cannot be used.
     """
+    # Threads that spin while they wait for each other lose most of their time as soon as another program wants a core.
+    # OpenMP reads this once, when the child loads torch.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     wait_for_database(settings)
     app = make_celery(settings)
     stop = StopFlag()
