@@ -175,6 +175,10 @@ def test_a_server_for_other_machines_needs_tokens(demo: Installation) -> None:
     with serving(demo, host="0.0.0.0", tokens="one-long-random-token") as web:
         assert web.get("/api/v1/networks").status_code == 401
         assert web.get("/api/v1/networks", headers={"Authorization": "Bearer one-long-random-token"}).status_code == 200
+        for scheme, secure in (("http", False), ("https", True)):  # as a proxy on this machine says
+            form, said = {"token": "one-long-random-token"}, {"X-Forwarded-Proto": scheme}
+            cookie = web.post("/login", data=form, headers=said).headers["Set-Cookie"]
+            assert ("Secure" in cookie) is secure
 
 
 def test_the_five_lines_of_the_documentation_run(web: httpx.Client, demo: Installation, tmp_path: Path) -> None:
