@@ -1,6 +1,5 @@
 """The long-running parts, each alone: `deepvis worker` and `deepvis api`."""
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
