@@ -108,16 +108,18 @@ def request_cancel(session: Session, atlas_id: str) -> Atlas:
     return atlas
 
 
-def retry_failed(session: Session, atlas_id: str) -> int:
+def retry_failed(session: Session, atlas_id: str, *, max_open: int | None = None) -> int:
     """Try again what failed, resume what was cancelled; the number of shards that wait again.
 
     An atlas that has no plan goes back to "queued" (0 shards): the caller asks for a plan again.
 
     Raises:
         NotFound: there is no such atlas.
-        Conflict: there is nothing to try again; the detail says why.
+        Conflict: there is nothing to try again (the detail says why), or `max_open` atlases are unfinished.
     """
     atlas = lock_atlas(session, atlas_id)
+    if max_open is not None and atlas.state not in UNFINISHED:
+        _check_open(session, max_open)
     if atlas.planned_at is None:
         _queue_again(atlas)
         return 0

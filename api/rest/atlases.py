@@ -133,8 +133,9 @@ def cancel_atlas(atlas_id: str) -> AtlasAnswer:
 @blueprint.output(AtlasAnswer, status_code=202)
 def retry_atlas(atlas_id: str) -> AtlasAnswer:
     """Try again what failed, and resume what was cancelled."""
-    with services().sessions.begin() as session:
-        commands.retry_failed(session, atlas_id)
+    parts = services()
+    with parts.sessions.begin() as session:
+        commands.retry_failed(session, atlas_id, max_open=parts.settings.max_open_atlases)
         queued = session.get_one(Atlas, atlas_id).state == AtlasState.QUEUED
     if queued:
         ask_for_plan(atlas_id)

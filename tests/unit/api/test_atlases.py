@@ -64,8 +64,13 @@ def test_a_whole_network_nobody_has_looked_at_is_accepted(front: Front) -> None:
 
 def test_more_unfinished_atlases_than_allowed_are_refused(make_front) -> None:
     front = make_front(max_open_atlases=1)
-    assert front.client.post("/api/v1/atlases", json=WISH).status_code == 202
+    first = front.client.post("/api/v1/atlases", json=WISH).json["links"]
     problem(front.client.post("/api/v1/atlases", json=WISH), 409, "conflict")
+    front.client.post(first["cancel"])
+    second = front.client.post("/api/v1/atlases", json=WISH).json["links"]
+    problem(front.client.post(first["retry"]), 409, "conflict")
+    front.client.post(second["cancel"])
+    assert front.client.post(first["retry"]).status_code == 202
 
 
 def test_lists_are_paged_newest_first(front: Front) -> None:
