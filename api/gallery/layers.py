@@ -122,7 +122,7 @@ def _units(session: Session, network: str, name: str, style: Style | None, wante
         session,
         network,
         name,
-        recipe_hash=style.hash if style else None,
+        shown=style.hash if style else None,
         seed=wanted.seed,
         sort=wanted.sort,
         q=wanted.q,

@@ -12,7 +12,7 @@ from api.rest.paging import PageQuery, link_header
 from api.rest.pictures import PictureAnswer
 from api.rest.pictures import answer as picture_answer
 from api.services import services
-from core.errors import NotDescribed, UnknownRecipe, nearest
+from core.errors import NotDescribed
 from core.specs import MAX_SEEDS, LayerInfo
 from db import networks
 from db.models import NetworkState
@@ -86,7 +86,7 @@ def list_units(name: str, layer: str, query_data: UnitQuery) -> tuple[UnitPage, 
             session,
             name,
             layer,
-            recipe_hash=_recipe_hash(session, name, layer, query_data.recipe),
+            shown=query_data.recipe,
             **query_data.model_dump(exclude={"recipe"}),
         )
     items = [UnitListItem(**dict(item), links=_item_links(name, layer, item)) for item in page.items]
@@ -111,18 +111,6 @@ def _check_described(session: Session, name: str) -> None:
     state = networks.find(session, name).state
     if state not in {NetworkState.DESCRIBED, NetworkState.FAILED}:
         raise NotDescribed(name)
-
-
-def _recipe_hash(session: Session, name: str, layer: str, wanted: str | None) -> str | None:
-    """The hash of the recipe wanted by hash or name, among those the layer has pictures of."""
-    if wanted is None:
-        return None
-    recipes = queries.list_units(session, name, layer, limit=1).recipes
-    for recipe in recipes:
-        if wanted in {recipe.hash, recipe.name}:
-            return recipe.hash
-    names = [recipe.name for recipe in recipes]
-    raise UnknownRecipe(f"{layer!r} has no pictures of a recipe {wanted!r}.", nearest(wanted, names))
 
 
 def _item_links(name: str, layer: str, item: queries.UnitItem) -> dict[str, str]:

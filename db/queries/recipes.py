@@ -75,16 +75,16 @@ def get_recipe(session: Session, recipe_hash: str) -> RecipeSpec:
     return RecipeSpec.model_validate(recipe.spec)
 
 
-def choose_recipe(recipes: Sequence[RecipeItem], recipe_hash: str | None) -> RecipeItem | None:
-    """The recipe asked for, else the first; None if there are none to choose from.
+def choose_recipe(recipes: Sequence[RecipeItem], wanted: str | None) -> RecipeItem | None:
+    """The recipe of that hash or name (the first of a name), else the first; None if there are none to choose from.
 
     Raises:
-        UnknownRecipe: the one asked for is not among them.
+        UnknownRecipe: the one wanted is not among them.
     """
-    if recipe_hash is None:
+    if wanted is None:
         return recipes[0] if recipes else None
     for recipe in recipes:
-        if recipe.hash == recipe_hash:
+        if wanted in {recipe.hash, recipe.name}:
             return recipe
-    have = ", ".join(f"{r.hash} ({r.name})" for r in recipes) or "none yet"
-    raise UnknownRecipe(f"The layer has no pictures of a recipe {recipe_hash!r}.", f"It has: {have}.")
+    have = ", ".join(f"{r.name} ({r.hash})" for r in recipes) or "none yet"
+    raise UnknownRecipe(f"The layer has no pictures of a recipe {wanted!r}.", f"It has: {have}.")

@@ -75,7 +75,7 @@ def list_units(  # noqa: PLR0913  # all that a page of units can be asked for
     network: str,
     layer: str,
     *,
-    recipe_hash: str | None = None,
+    shown: str | None = None,
     seed: int = 0,
     sort: Literal["unit", "activation"] = "unit",
     q: str = "",
@@ -85,7 +85,8 @@ def list_units(  # noqa: PLR0913  # all that a page of units can be asked for
     """Units of a layer, also those without a picture yet; `q` keeps those whose label contains it.
 
     Sorted by unit, or by activation with the strongest response first (for a silencing recipe the lowest activation),
-    units without one last. The recipe shown is the first that the layer has pictures of, unless named.
+    units without one last. The recipe `shown` is named by hash or name; by default the
+    first that the layer has pictures of.
 
     Raises:
         UnknownNetwork, UnknownLayer, UnknownRecipe: a name is not there.
@@ -95,7 +96,7 @@ def list_units(  # noqa: PLR0913  # all that a page of units can be asked for
         raise InvalidRequest(f"There is no seed {seed}.", f"Seeds are 0 to {MAX_SEEDS - 1}.")
     found = _layer(session, network, layer)
     recipes = recipes_of_layers(session, [found.id])[found.id]
-    recipe = choose_recipe(recipes, recipe_hash)
+    recipe = choose_recipe(recipes, shown)
     units = _labelled(found, q)
     keys = _keys(session, found, recipe, seed, units) if sort == "activation" else [(0.0, unit) for unit in units]
     if (after := decode_cursor(cursor, float, int)) is not None:

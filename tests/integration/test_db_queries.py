@@ -78,10 +78,10 @@ def test_units_of_the_recipe_and_seed_asked_for(sessions: Sessions) -> None:
         store(session, "conv", [picture(0, 0), picture(0, 1, activation=7.0)], BOLD)
         store(session, "conv", [picture(0, 0)], FOURIER)
     with sessions() as session:
-        page = list_units(session, "tiny", "conv", recipe_hash=BOLD.content_hash(), seed=1)
+        page = list_units(session, "tiny", "conv", shown=BOLD.content_hash(), seed=1)
         assert (page.items[0].activation, page.seeds) == (7.0, 2)
         with pytest.raises(UnknownRecipe, match="bold"):
-            list_units(session, "tiny", "conv", recipe_hash="f" * 16)
+            list_units(session, "tiny", "conv", shown="f" * 16)
 
 
 def test_units_are_sorted_by_activation_strongest_first_without_last(sessions: Sessions) -> None:
