@@ -93,7 +93,7 @@ def test_units_are_sorted_by_activation_strongest_first_without_last(sessions: S
     with sessions() as session:
         assert everything(session, sort="activation", limit=2) == [3, 4, 0, 1, 2, 5]
         hash_ = SILENCE.content_hash()
-        assert everything(session, sort="activation", recipe_hash=hash_, limit=4) == [0, 3, 4, 1, 2, 5]
+        assert everything(session, sort="activation", shown=hash_, limit=4) == [0, 3, 4, 1, 2, 5]
         assert list_units(session, "tiny", "conv", sort="activation", limit=4).items[3].state == "dead"
 
 
