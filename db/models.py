@@ -90,6 +90,7 @@ class Network(Base):
     error: Mapped[str | None] = mapped_column(Text)
     requested_at: Mapped[datetime | None]  # when its description was last asked for
     described_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)  # descriptions begun since it was last asked for anew
     weights_hash: Mapped[str | None] = mapped_column(String(64))
     input_shape: Mapped[list[Any] | None]  # (C, H, W)
     mean: Mapped[list[Any] | None]

@@ -71,7 +71,25 @@ def request_description(session: Session, name: str) -> bool:
         return False
     if network.state == NetworkState.DESCRIBING and not _overdue(network, moment):
         return False
+    if network.state != NetworkState.DESCRIBING:
+        network.attempts = 0
     network.state, network.error, network.requested_at = NetworkState.DESCRIBING, None, moment
+    return True
+
+
+def begin_description(session: Session, name: str, max_attempts: int) -> bool:
+    """Count an attempt at describing the network; True if a worker should make it.
+
+    A network that takes its worker down with it would otherwise be tried for ever.
+    """
+    network = _lock(session, name)
+    if network.state == NetworkState.DESCRIBED:
+        return False
+    if network.attempts >= max_attempts:
+        reason = f"Describing it ended its worker {network.attempts} times; it may need more memory than there is."
+        network.state, network.error = NetworkState.FAILED, reason
+        return False
+    network.attempts += 1
     return True
 
 

@@ -22,6 +22,9 @@ MEASURING_SECONDS = 0.1
 
 def describe_network(runtime: Runtime, name: str) -> None:
     """Find the network's layers and store them; the reason if that fails."""
+    with runtime.ledger.sessions.begin() as session:
+        if not networks.begin_description(session, name, runtime.settings.max_attempts):
+            return
     try:
         _info(runtime, name)
     except Exception as error:

@@ -118,3 +118,20 @@ def test_networks_are_searched_and_paged(sessions: Sessions) -> None:
                 break
     assert len(seen) == 5
     assert len(set(seen)) == 5
+
+
+def test_a_network_that_ends_its_workers_is_given_up_and_may_be_asked_for_again(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        networks.register(session, SOURCE)
+        assert networks.request_description(session, "tiny")
+    for expected in (True, True, True, False):
+        with sessions.begin() as session:
+            assert networks.begin_description(session, "tiny", 3) is expected
+    with sessions.begin() as session:
+        network = networks.find(session, "tiny")
+        assert (network.state, network.attempts) == (NetworkState.FAILED, 3)
+        assert "ended its worker 3 times" in (network.error or "")
+        assert networks.request_description(session, "tiny")
+        assert networks.begin_description(session, "tiny", 3)
+        describe(session)
+        assert not networks.begin_description(session, "tiny", 3)

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("requested_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("described_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("weights_hash", sa.String(length=64), nullable=True),
         sa.Column("input_shape", sa.JSON(), nullable=True),
         sa.Column("mean", sa.JSON(), nullable=True),
