@@ -35,6 +35,12 @@ def take_for_dispatch(session: Session, *, limit: int, stale_seconds: float = ST
     return chosen
 
 
+def withdraw(session: Session, shard_ids: Sequence[int]) -> None:
+    """Their messages could not be sent: these shards wait for one again, at once."""
+    unsent = update(Shard).where(Shard.id.in_(shard_ids), Shard.state == ShardState.PENDING)
+    session.execute(unsent.values(enqueued_at=None).execution_options(synchronize_session=False))
+
+
 def outstanding(session: Session, *, stale_seconds: float = STALE_SECONDS) -> int:
     """How many waiting shards have a message on its way (younger than `stale_seconds`)."""
     fresh = clock.after(clock.now(session), -stale_seconds)

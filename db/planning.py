@@ -38,6 +38,21 @@ def begin_planning(session: Session, atlas_id: str, lease_seconds: float) -> Atl
     return AtlasSpec.model_validate(atlas.spec)
 
 
+def renew_planning(session: Session, atlas_id: str, lease_seconds: float) -> None:
+    """Keep the atlas's planner for `lease_seconds` from now, if it is still being planned."""
+    until = clock.after(clock.now(session), lease_seconds)
+    planned = update(Atlas).where(Atlas.id == atlas_id, Atlas.state == AtlasState.PLANNING)
+    session.execute(planned.values(plan_expires_at=until).execution_options(synchronize_session=False))
+
+
+def release_planning(session: Session, atlas_id: str) -> None:
+    """Give an atlas back unplanned; the attempt does not count. Nothing if it is not being planned."""
+    atlas = lock_atlas(session, atlas_id)
+    if atlas.state == AtlasState.PLANNING:
+        atlas.state, atlas.plan_expires_at = AtlasState.QUEUED, None
+        atlas.plan_attempts -= 1
+
+
 def save_plan(session: Session, atlas_id: str, shards: Iterable[ShardSpec]) -> AtlasState:
     """Store the plan and let the atlas run; nothing if it is planned or was given up. The atlas's state.
 

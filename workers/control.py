@@ -3,19 +3,19 @@
 import logging
 import time
 
+from core.errors import Cancelled
 from core.specs import AtlasSpec, LayerInfo, NetworkInfo, NetworkSource
 from db import atlases, networks
 from db.models import Network, NetworkState
+from db.planning import release_planning
 from deepvis.engine import Engine
 from deepvis.layers import describe
 from workers import planning
+from workers.reasons import explain, report
 from workers.runtime import Runtime
-from workers.shards import explain, report
 
 log = logging.getLogger(__name__)
 
-PLAN_LEASES = 10
-"""A planner is given up on after this many lease times: it renews nothing, and may load a large network."""
 MOST_MEASUREMENTS = 4
 MEASURING_SECONDS = 0.1
 
@@ -37,11 +37,16 @@ def describe_network(runtime: Runtime, name: str) -> None:
 def plan_atlas(runtime: Runtime, atlas_id: str) -> None:
     """Cut the atlas into shards and store them, if no other worker does; the reason if that fails."""
     with runtime.ledger.sessions.begin() as session:
-        spec = atlases.begin_planning(session, atlas_id, PLAN_LEASES * runtime.settings.lease_seconds)
+        spec = atlases.begin_planning(session, atlas_id, runtime.settings.lease_seconds)
     if spec is None:
         return
     try:
-        _plan(runtime, atlas_id, spec)
+        with runtime.heartbeat.planning(atlas_id):
+            _plan(runtime, atlas_id, spec)
+    except Cancelled as error:
+        log.info("atlas %s: its plan is left to others: %s", atlas_id, error)
+        with runtime.ledger.sessions.begin() as session:
+            release_planning(session, atlas_id)
     except Exception as error:
         report(f"atlas {atlas_id} cannot be planned", error)
         runtime.networks.clear()
@@ -53,15 +58,21 @@ def _plan(runtime: Runtime, atlas_id: str, spec: AtlasSpec) -> None:
     start = time.monotonic()
     info = _info(runtime, spec.network)
     engine = runtime.networks.engine(info.source, info.weights_hash)
-    shards = planning.cut(info, spec, lambda layer: _cost(engine, layer), runtime.settings.shard_seconds)
+    shards = planning.cut(info, spec, lambda layer: _cost(runtime, engine, layer), runtime.settings.shard_seconds)
     with runtime.ledger.sessions.begin() as session:
         state = atlases.save_plan(session, atlas_id, shards)
     log.info("atlas %s planned: %d shards in %.1f s (%s)", atlas_id, len(shards), time.monotonic() - start, state)
     runtime.heartbeat.wake()
 
 
-def _cost(engine: Engine, layer: LayerInfo) -> float:
-    """Seconds an image and step; the least of a few measurements where they are quick, as the first ones are cold."""
+def _cost(runtime: Runtime, engine: Engine, layer: LayerInfo) -> float:
+    """Seconds an image and step; the least of a few measurements where they are quick, as the first ones are cold.
+
+    Raises:
+        Cancelled: the worker is stopping.
+    """
+    if runtime.stop.deadline is not None:
+        raise Cancelled("The worker is stopping.")
     start = time.monotonic()
     costs = [engine.seconds_per_image_step(layer)]
     while len(costs) < MOST_MEASUREMENTS and time.monotonic() - start < MEASURING_SECONDS:

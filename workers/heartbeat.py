@@ -9,16 +9,20 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from celery import Celery
 
 from broker import messages
+from core.errors import NotReady
 from core.settings import Settings
 from db import atlases, dispatch, networks, workers
+from db.planning import renew_planning
 from db.workers import WorkerBeat
 from workers.held import HeldLease, HeldLeases
 from workers.ledger import Ledger
+from workers.reasons import first_line
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +47,20 @@ class Heartbeat(threading.Thread):
         self._say = say
         self._woken = threading.Event()
         self._over = threading.Event()
+        self._plan: tuple[str, float] | None = None  # atlas that this worker plans; until when it may take
 
     def wake(self) -> None:
         """Dispatch waiting shards now: there may be some, or room for some."""
         self._woken.set()
+
+    @contextmanager
+    def planning(self, atlas_id: str) -> Iterator[None]:
+        """Keep this worker the atlas's planner while the block runs, at most `settings.stall_seconds`."""
+        self._plan = (atlas_id, time.monotonic() + self._settings.stall_seconds)
+        try:
+            yield
+        finally:
+            self._plan = None
 
     def stop(self) -> None:
         """End the thread and say that the worker has stopped."""
@@ -60,7 +74,7 @@ class Heartbeat(threading.Thread):
         while not self._over.is_set():
             if time.monotonic() >= beat_at:
                 beat_at = time.monotonic() + self._settings.heartbeat_seconds
-                for what in (self._beat, self._renew, self._reap, self._resend_control):
+                for what in (self._beat, self._renew, self._renew_plan, self._reap, self._resend_control):
                     self._try(what.__name__.strip("_"), what)
             self._try("dispatch", self._dispatch)
             self._woken.wait(max(beat_at - time.monotonic(), 0))
@@ -70,7 +84,7 @@ class Heartbeat(threading.Thread):
         try:
             act()
         except Exception as error:
-            log.warning("%s did not work, trying again soon: %s", what, str(error).splitlines()[0] or repr(error))
+            log.warning("%s did not work, trying again soon: %s", what, first_line(error))
             log.debug("%s", what, exc_info=error)
 
     # --- the turns ---------------------------------------------------------------
@@ -91,6 +105,12 @@ class Heartbeat(threading.Thread):
         if not fractions:
             return
         self._held.keep(set(fractions), self._ledger.renew(fractions))
+
+    def _renew_plan(self) -> None:
+        plan = self._plan
+        if plan is not None and time.monotonic() < plan[1]:
+            with self._sessions.begin() as session:
+                renew_planning(session, plan[0], self._settings.lease_seconds)
 
     def _reap(self) -> None:
         if waiting := self._ledger.reap():
@@ -117,8 +137,13 @@ class Heartbeat(threading.Thread):
             return
         with self._sessions.begin() as session:
             shards = dispatch.take_for_dispatch(session, limit=room, stale_seconds=stale)
-        for shard_id in shards:
-            messages.send_shard(self._celery, shard_id)
+        for number, shard_id in enumerate(shards):
+            try:
+                messages.send_shard(self._celery, shard_id)
+            except NotReady:
+                with self._sessions.begin() as session:
+                    dispatch.withdraw(session, shards[number:])
+                raise
 
     @property
     def _stale_seconds(self) -> float:

@@ -43,7 +43,7 @@ def run(settings: Settings) -> int:
     stop = StopFlag()
     child = Child(settings, app, stop)
     register(app, child)
-    starter = _starter(child)
+    starter = _starter(child, stop)
     ender = _ender(stop, settings.stop_seconds)
     signals.worker_process_init.connect(starter, weak=False)
     signals.worker_process_shutdown.connect(child.close, weak=False)
@@ -62,7 +62,7 @@ def run(settings: Settings) -> int:
         quiet=True,
     )
     worker.start()
-    return int(worker.exitcode or 0)
+    return int(worker.exitcode or stop.failed)
 
 
 def wait_for_database(settings: Settings) -> None:
@@ -87,7 +87,7 @@ def wait_for_database(settings: Settings) -> None:
             engine.dispose()
 
 
-def _starter(child: Child) -> Any:
+def _starter(child: Child, stop: StopFlag) -> Any:
     def start(**_signal: Any) -> None:
         # Told by the parent through the stop flag, the child must not be ended by a signal to the whole group.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -96,6 +96,7 @@ def _starter(child: Child) -> Any:
         except Exception:
             # Celery would log this and go on with a child that can do nothing.
             log.exception("the worker cannot start")
+            stop.note_failure()
             os.kill(os.getppid(), signal.SIGTERM)
 
     return start

@@ -24,6 +24,7 @@ from workers.heartbeat import Heartbeat
 from workers.held import HeldLeases
 from workers.ledger import Ledger
 from workers.networks import Networks
+from workers.reasons import first_line
 from workers.stopping import StopFlag
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Runtime:
         torch.set_num_threads(choose_threads(settings))
         self.settings = settings
         self.celery = celery
+        self.stop = stop
         self.version = version("deepvis")
         self.device = choose_device(settings)
         self.ledger = Ledger(settings, f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}")
@@ -96,7 +98,7 @@ class Runtime:
             try:
                 self._sync_catalogue()
             except Exception as error:
-                log.warning("the catalogue of networks is not stored yet: %s", str(error).splitlines()[0])
+                log.warning("the catalogue of networks is not stored yet: %s", first_line(error))
                 time.sleep(CATALOGUE_RETRY_SECONDS)
             else:
                 return

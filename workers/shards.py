@@ -2,10 +2,11 @@
 
 import logging
 
-from core.errors import Cancelled, DeepvisError, LostLease
+from core.errors import Cancelled, LostLease
 from db.leases import Lease
 from workers.committer import Parcel, describe_work
 from workers.held import HeldLease
+from workers.reasons import explain, report
 from workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -59,15 +60,3 @@ def _give_up(runtime: Runtime, lease: Lease, error: BaseException) -> None:
     runtime.networks.clear()  # memory may be what was missing
     runtime.ledger.fail_attempt(lease, explain(error))
     runtime.heartbeat.wake()
-
-
-def explain(error: Exception) -> str:
-    """An error in one line, for people: our own say all that is needed, others are named too."""
-    if isinstance(error, DeepvisError):
-        return str(error)
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def report(what: str, error: Exception) -> None:
-    """Log a failure; with its traceback if nobody foresaw it."""
-    log.error("%s: %s", what, explain(error), exc_info=None if isinstance(error, DeepvisError) else error)

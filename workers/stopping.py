@@ -20,22 +20,31 @@ STUCK_SECONDS = 20.0
 
 
 class StopFlag:
-    """The time by which to stop, shared with every process forked after it is made."""
+    """The time by which to stop, and whether because of a failure; shared with every process forked afterwards."""
 
-    _FORMAT = struct.Struct("d")
+    _FORMAT = struct.Struct("d?")
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, self._FORMAT.size)
 
     def set(self, deadline: float) -> None:
         """Ask to stop by `deadline` (`time.monotonic()`, which the machine's processes share)."""
-        self._FORMAT.pack_into(self._memory, 0, deadline)
+        self._FORMAT.pack_into(self._memory, 0, deadline, self.failed)
 
     @property
     def deadline(self) -> float | None:
         """The time by which to stop, or None: go on."""
-        (value,) = self._FORMAT.unpack_from(self._memory, 0)
+        value: float = self._FORMAT.unpack_from(self._memory, 0)[0]
         return value or None
+
+    def note_failure(self) -> None:
+        """Say, before asking the parent to stop, that the child could not start."""
+        self._FORMAT.pack_into(self._memory, 0, self.deadline or 0.0, True)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the child could not start: the worker's exit status says so."""
+        return bool(self._FORMAT.unpack_from(self._memory, 0)[1])
 
     def leaves_time_for(self, seconds: float) -> bool:
         """Whether work that takes `seconds` more may still be done."""

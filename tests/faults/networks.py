@@ -48,9 +48,28 @@ class Hanging(Troubled):
         time.sleep(600)
 
 
+class Sluggish(Troubled):
+    """Of many layers, so that planning, which runs up to each of them, takes long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rest = nn.Sequential(*(nn.Conv2d(8, 8, 1) for _ in range(40)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.rest(super().forward(x))
+        return result
+
+    def trouble(self) -> None:
+        time.sleep(0.5)
+
+
 def deadly() -> tuple[nn.Module, dict[str, object]]:
     return Deadly(), {"input_shape": (3, 16, 16)}
 
 
 def hanging() -> tuple[nn.Module, dict[str, object]]:
     return Hanging(), {"input_shape": (3, 16, 16)}
+
+
+def sluggish() -> tuple[nn.Module, dict[str, object]]:
+    return Sluggish(), {"input_shape": (3, 16, 16)}

@@ -111,7 +111,7 @@ def troubled(installation: Installation, tmp_path) -> Iterator[Installation]:
     """An installation with networks that cause trouble once the file `trouble` is in its home."""
     networks_file = tmp_path / "networks.toml"
     networks_file.write_text(
-        "".join(f'[networks.{n}]\nfactory = "tests.faults.networks:{n}"\n' for n in ("deadly", "hanging"))
+        "".join(f'[networks.{n}]\nfactory = "tests.faults.networks:{n}"\n' for n in ("deadly", "hanging", "sluggish"))
     )
     installation.env |= {"DEEPVIS_NETWORKS_FILE": str(networks_file), TROUBLE: str(tmp_path / "trouble")}
     yield installation
@@ -145,3 +145,17 @@ def test_a_hanging_shard_is_taken_from_its_worker(troubled: Installation):
         assert only_shard(troubled, atlas_id).error == "It showed no progress for 2 s."
         troubled.wait_state(troubled.create(WISH), "complete")
         assert worker.process.poll() is None
+
+
+def test_a_planner_keeps_its_atlas_and_leaves_it_when_stopped(troubled: Installation):
+    with troubled.worker(lease_seconds=2) as worker:
+        troubled.wait_described("sluggish")
+        Path(troubled.env[TROUBLE]).touch()
+        atlas_id = troubled.create(AtlasSpec(network="sluggish", recipes=resolve(["bold"], 2)))
+        planning = troubled.wait_state(atlas_id, "planning")
+        wait_until(lambda: troubled.atlas(atlas_id).plan_expires_at > planning.plan_expires_at, what="a renewed lease")
+        worker.terminate()
+
+        assert worker.wait(30) == 0
+        left = troubled.atlas(atlas_id)
+        assert (left.state, left.plan_attempts, left.plan_expires_at) == ("queued", 0, None)

@@ -218,6 +218,13 @@ def test_a_worker_without_tables_says_what_to_do(tmp_path, redis):
         assert "deepvis db upgrade" in worker.log
 
 
+def test_a_worker_that_cannot_start_ends_as_a_failure(installation: Installation):
+    installation.env["CUDA_VISIBLE_DEVICES"] = ""
+    with installation.worker(device="cuda") as worker:
+        assert worker.wait(30) == 1
+        assert "no CUDA device" in worker.log
+
+
 def test_networks_of_the_operator_are_described_by_themselves(installation: Installation, tmp_path):
     networks_file = tmp_path / "networks.toml"
     networks_file.write_text(

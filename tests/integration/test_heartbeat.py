@@ -1,0 +1,59 @@
+"""The heartbeat's turns where something does not answer."""
+
+from pathlib import Path
+
+import pytest
+
+from broker.app import make_celery
+from core.errors import NotReady
+from core.settings import load_settings
+from db import dispatch
+from db.migrate import upgrade
+from db.workers import WorkerBeat
+from tests.integration.records import describe, running_atlas
+from tests.services import free_port
+from workers.heartbeat import Heartbeat
+from workers.held import HeldLeases
+from workers.ledger import Ledger
+from workers.stopping import StopFlag
+
+pytestmark = pytest.mark.integration
+
+
+def say() -> WorkerBeat:
+    return WorkerBeat(id="w", host="h", pid=1, device="cpu", queues="shards", versions={}, activity="idle")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path):
+    settings = load_settings(home=tmp_path, broker_url=f"redis://127.0.0.1:{free_port()}/0")
+    upgrade(settings.resolved_database_url)
+    made = Ledger(settings, "w")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def heartbeat(ledger: Ledger) -> Heartbeat:
+    settings = ledger._settings
+    return Heartbeat(settings, ledger, make_celery(settings), HeldLeases(StopFlag()), say)
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError("\n"), ValueError("what\nwhere")])
+def test_no_error_ends_the_thread(heartbeat: Heartbeat, error: Exception):
+    def fail() -> None:
+        raise error
+
+    heartbeat._try("trying", fail)
+
+
+def test_shards_whose_message_could_not_be_sent_wait_for_one_at_once(ledger: Ledger, heartbeat: Heartbeat):
+    with ledger.sessions.begin() as session:
+        describe(session)
+        running_atlas(session)
+
+    with pytest.raises(NotReady):
+        heartbeat._dispatch()
+
+    with ledger.sessions() as session:
+        assert dispatch.outstanding(session) == 0
