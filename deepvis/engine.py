@@ -29,6 +29,8 @@ State = Literal["ok", "dead", "non_finite"]
 
 # Pixels that one batch puts through the network: enough to keep a device busy, little enough for a CPU's allocator,
 _BATCH_PIXELS = {"cpu": 8 * 227 * 227, "cuda": 256 * 227 * 227}
+# How torch's CPU allocator, C++, cuBLAS and cuDNN say that memory ran out, in errors of no class of their own.
+_OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 _MOST_IMAGES = {"cpu": 256, "cuda": 2048}
 
 
@@ -74,8 +76,8 @@ class Engine:
         self.network = network
         self.device = torch.device(device)
         self.module, self.precision = prepare(network, self.device, choose_precision(self.device, precision))
-        # Pictures are judged by the network as it came: float32, nothing folded.
-        self.reference = copy.deepcopy(network.module).to(self.device)
+        # Pictures are judged by the network as it came: float32, nothing folded. It is only read, so a CPU shares it.
+        self.reference = copy.deepcopy(network.module).to(self.device) if self.device.type != "cpu" else network.module
         self.scale = Scale(
             torch.tensor(network.mean, device=self.device).view(1, -1, 1, 1),
             torch.tensor(network.std, device=self.device).view(1, -1, 1, 1),
@@ -133,8 +135,12 @@ class Engine:
             on_progress(1.0)
 
     def seconds_per_image_step(self, layer: LayerInfo) -> float:
-        """One image's share of a forward and backward pass to `layer`, in seconds, measured on a small batch."""
-        rows = min(self.batch_size(layer), 4 if self.device.type == "cpu" else 64)
+        """One image's share of a forward and backward pass to `layer`, in seconds, measured on a quarter of a batch.
+
+        As a batch has about as many pixels for every layer, each is measured in about the same time, and what a step
+        costs whatever its size is shared by as many images as it will be.
+        """
+        rows = max(1, self.batch_size(layer) // 4)
         x = torch.zeros(rows, *self._shape(layer), device=self.device)
         with capture(self.module, layer.read_at) as reader:
             objective = self._objective(reader.run, layer, [0] * rows, Recipe())
@@ -156,7 +162,7 @@ class Engine:
         except (torch.OutOfMemoryError, MemoryError):
             pass
         except RuntimeError as error:
-            if "can't allocate memory" not in str(error):  # how torch's CPU allocator says it
+            if not any(said in str(error) for said in _OUT_OF_MEMORY):
                 raise
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -56,6 +56,7 @@ class Canvas:
     width: int
     channels: int
     amplitudes: Tensor  # (H, W // 2 + 1), one over frequency
+    colour: Tensor  # (3, 3), from decorrelated channels
 
     @classmethod
     def around(cls, shape: tuple[int, int, int], method: FourierMethod, device: torch.device) -> "Canvas":
@@ -64,7 +65,7 @@ class Canvas:
         frequencies = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None])
         amplitudes = frequencies.clamp(min=1 / max(height, width)) ** -method.spectrum_power
         amplitudes *= method.spectrum_scale / amplitudes.mean()
-        return cls(height, width, channels, amplitudes.to(device))
+        return cls(height, width, channels, amplitudes.to(device), COLOUR_FROM_DECORRELATED.to(device))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -76,7 +77,7 @@ class Canvas:
         spectrum = torch.view_as_complex(coefficients) * self.amplitudes
         x: Tensor = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
         if self.channels == 3:
-            x = (COLOUR_FROM_DECORRELATED.to(x) @ x.flatten(2)).view_as(x)
+            x = (self.colour @ x.flatten(2)).view_as(x)
         return torch.sigmoid(x)
 
     def centre(self, x: Tensor, shape: tuple[int, int, int]) -> Tensor:

@@ -1,4 +1,5 @@
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -119,19 +120,28 @@ def test_values_that_are_not_finite_are_reported_and_spare_their_neighbours(reci
 class _Small(nn.Module):
     """Runs out of memory above `most` images, as a device would."""
 
-    def __init__(self, most: int, error: type[Exception]) -> None:
+    def __init__(self, most: int, error: Exception) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 8, 3)
         self.most, self.error = most, error
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if len(x) > self.most:
-            raise self.error("CUDA out of memory" if self.error is torch.OutOfMemoryError else "")
+            raise self.error
         return self.conv(x)
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
-def test_out_of_memory_halves_the_batch_and_goes_on(error: type[Exception]) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_out_of_memory_halves_the_batch_and_goes_on(error: Exception) -> None:
     network = small_network(_Small(64, error))
     layer = describe(network).layers[0]
     network.module.most = 3
@@ -182,3 +192,26 @@ def test_constant_rates_that_overflow_are_results_not_crashes() -> None:
 def test_speed_is_measured() -> None:
     network, info = smooth_network()
     assert all(0 < Engine(network).seconds_per_image_step(layer) < 1 for layer in info.layers)
+
+
+class _Slow(nn.Module):
+    """Costs the same whatever the size of its batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.02)
+        return self.conv(x)
+
+
+def test_what_a_step_costs_whatever_its_size_is_shared_by_a_batch() -> None:
+    network = small_network(_Slow())
+    engine, layer = Engine(network), describe(network).layers[0]
+    assert engine.seconds_per_image_step(layer) < 4 * 0.02 / engine.batch_size(layer) + 1e-3
+
+
+def test_a_cpu_keeps_no_further_copy_of_the_network() -> None:
+    network, _ = smooth_network()
+    assert Engine(network).reference is network.module

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.recipes import FOURIER, silencing
 from core.specs import FourierMethod
@@ -69,3 +70,24 @@ def test_it_excites_and_silences(channels: int) -> None:
             assert high.activation > low.activation
             assert high.pixels.shape == (layer.window.height, layer.window.width, channels)
             assert high.best_step == 39
+
+
+class _Operations(TorchDispatchMode):
+    """Notes the names of torch's operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **kwargs or {})
+
+
+def test_painting_copies_nothing_to_the_device() -> None:
+    """A copy from memory that is not pinned makes a GPU finish all before it, in every step."""
+    canvas = Canvas.around((3, 32, 32), FourierMethod(), torch.device("meta"))
+    with _Operations() as operations:
+        canvas.paint(torch.empty(2, *canvas.shape, device="meta"))
+    assert operations.names
+    assert not operations.names & {"_to_copy", "copy_"}
