@@ -1,12 +1,8 @@
 """`--weights FILE`: a checked checkpoint becomes a network of this installation."""
 
-import re
 from pathlib import Path
 
 from core.settings import Settings
-from core.specs import NetworkSource
-
-HASH_DIGITS = 8
 
 
 def register_weights(settings: Settings, network: str, path: Path) -> str:
@@ -20,7 +16,7 @@ def register_weights(settings: Settings, network: str, path: Path) -> str:
     """
     from db.networks import register
     from db.session import check_schema, make_engine, make_sessions
-    from deepvis.networks import find_source, import_checkpoint
+    from deepvis.networks import find_source, import_checkpoint, with_weights
     from store import open_store
 
     base = find_source(network, settings.networks_file)
@@ -33,10 +29,3 @@ def register_weights(settings: Settings, network: str, path: Path) -> str:
         register(session, source)
     engine.dispose()
     return source.name
-
-
-def with_weights(base: NetworkSource, digest: str) -> NetworkSource:
-    """The source of `base` with the weights whose SHA-256 is `digest`."""
-    stem = re.sub(r"@.*", "", base.name)[: 63 - HASH_DIGITS]
-    changes = {"name": f"{stem}-{digest[:HASH_DIGITS]}", "weights": "", "checkpoint": digest}
-    return NetworkSource.model_validate({**base.model_dump(), **changes})

@@ -1,5 +1,6 @@
 """One forward pass, watched: which layers there are, in forward order, and which tensor each of them made."""
 
+import logging
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from core.errors import BadNetwork
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["conv", "linear", "norm", "pool", "concat", "attention"]
 
@@ -144,7 +147,11 @@ class _Watch(TorchFunctionMode):
         kind = "concat" if joined else _kind(module)
         # What is not computed from the picture (Swin v2 makes its position biases by linear layers) shows nothing.
         seen = _INPUT in self._origin.get(output, frozenset())
-        if kind is not None and seen and output.ndim >= 2 and not _is_sequence_first(output):
+        if kind is None or not seen or output.ndim < 2:
+            return
+        if _is_sequence_first(output):
+            log.warning("layer %s is left out: its output %s has no batch in front", name, tuple(output.shape))
+        else:
             self._keep(name, kind, output, _unit_axis(kind, module, output, joined), _stride(module))
 
     def _joined_as(self, output: Tensor) -> _Joined | None:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from core.specs import NetworkSource
-from deepvis.networks.catalogue import catalogue, find_source
+from deepvis.networks.catalogue import catalogue, find_source, with_weights
 from deepvis.networks.network import Network
 
-__all__ = ["Network", "catalogue", "find_source", "import_checkpoint", "load_network"]
+__all__ = ["Network", "catalogue", "find_source", "import_checkpoint", "load_network", "with_weights"]
 
 
 def load_network(source: NetworkSource, *, checkpoint: Path | None = None, networks_file: str | None = None) -> Network:
@@ -14,12 +14,13 @@ def load_network(source: NetworkSource, *, checkpoint: Path | None = None, netwo
 
     Args:
         source: what to build, from `catalogue`, `find_source` or your own.
-        checkpoint: the local file of `source.checkpoint` (safetensors, or a `.pth` read without unpickling objects).
+        checkpoint: the local file of `source.checkpoint`, whose SHA-256 that is; where the source names none, any
+            weights file (safetensors, or a `.pth` read without unpickling objects).
         networks_file: the operator's networks file; None: the one of the settings.
 
     Raises:
         BadNetwork: it cannot be built, or its weights cannot be fetched.
-        BadCheckpoint: the checkpoint is missing, broken, unsafe or does not fit.
+        BadCheckpoint: the checkpoint is missing, another one, broken, unsafe or does not fit.
         BadSetting: the networks file is wrong.
     """
     from deepvis.networks.loading import load

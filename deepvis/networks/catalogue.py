@@ -1,10 +1,13 @@
 """Which networks there are, by name."""
 
+import re
 from functools import lru_cache
 
 from core.errors import UnknownNetwork, nearest
 from core.specs import NetworkSource
 from deepvis.networks.factories import read_networks_file
+
+HASH_DIGITS = 8
 
 
 def catalogue(networks_file: str = "") -> tuple[NetworkSource, ...]:
@@ -36,6 +39,17 @@ def find_source(name: str, networks_file: str = "") -> NetworkSource:
     if name not in sources:
         raise UnknownNetwork(f"There is no network named {name!r}.", nearest(name, sources))
     return sources[name]
+
+
+def with_weights(base: NetworkSource, digest: str) -> NetworkSource:
+    """The source of `base` with the checkpoint whose SHA-256 is `digest`, named NAME-<its first digits>."""
+    changes = {"name": name_with_weights(base.name, digest), "weights": "", "checkpoint": digest}
+    return NetworkSource.model_validate({**base.model_dump(), **changes})
+
+
+def name_with_weights(name: str, digest: str) -> str:
+    """What the network `name` is called with the checkpoint whose SHA-256 is `digest`."""
+    return f"{re.sub(r'@.*', '', name)[: 63 - HASH_DIGITS]}-{digest[:HASH_DIGITS]}"
 
 
 @lru_cache(maxsize=1)

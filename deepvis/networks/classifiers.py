@@ -1,9 +1,12 @@
 """torchvision's classifiers by name, with weights by name, their preprocessing and labels."""
 
 import math
+import os
+import pickle
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +21,7 @@ from deepvis.networks.weightless import Weightless
 _WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 _AUXILIARY_HEADS = ("aux1", "aux2", "AuxLogits")
 _DOWNLOAD_TIMEOUT_SECONDS = 30.0
+_FORCE_TENSORS = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _CLASSES = 1000  # of ImageNet, what every classifier is built for unless told otherwise
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -50,10 +54,15 @@ def build_classifier(builder: str, weights: str = "") -> Parts:
             return with_preprocessing(builder, make_module(builder))
     entry = _find_weights(builder, weights)
     try:
-        with _patient_for(_DOWNLOAD_TIMEOUT_SECONDS):
+        with _patient_for(_DOWNLOAD_TIMEOUT_SECONDS), _tensors_only():
             module = load_torchvision().models.get_model(builder, weights=entry, progress=False)
     except OSError as error:
         raise _cannot_fetch(builder, entry, error) from error
+    except pickle.UnpicklingError as error:
+        raise BadNetwork(
+            f"The file kept of the weights {entry.name} of {builder} is refused: it is no plain set of tensors.",
+            f"Remove {Path(torch.hub.get_dir()) / 'checkpoints' / entry.url.rpartition('/')[2]}.",
+        ) from error
     return _parts(_without_auxiliary_heads(module), entry)
 
 
@@ -155,6 +164,20 @@ def _patient_for(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
+
+
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """torchvision has torch unpickle whatever its cache holds; this variable, read at each load, forbids it."""
+    before = os.environ.get(_FORCE_TENSORS)
+    os.environ[_FORCE_TENSORS] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FORCE_TENSORS]
+        else:
+            os.environ[_FORCE_TENSORS] = before
 
 
 def _cannot_fetch(builder: str, entry: Any, error: OSError) -> BadNetwork:

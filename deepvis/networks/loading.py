@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 import zipfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from core.errors import BadCheckpoint, BadNetwork
 from core.settings import load_settings
 from core.specs import NetworkSource
 from deepvis.networks import demo
+from deepvis.networks.catalogue import name_with_weights
 from deepvis.networks.checkpoints import Header, check_fits, read_header, read_state
 from deepvis.networks.classifiers import build_classifier, drop_auxiliary, make_module, with_preprocessing
-from deepvis.networks.factories import build_factory, read_networks_file
+from deepvis.networks.factories import FactoryEntry, build_factory, read_networks_file
 from deepvis.networks.network import Network, Parts
 from deepvis.networks.weightless import Weightless
 
@@ -25,6 +27,8 @@ def load(source: NetworkSource, checkpoint: Path | None, networks_file: str | No
     """See `deepvis.networks.load_network`."""
     if source.checkpoint and checkpoint is None:
         raise BadCheckpoint(f"{source.name} has its weights in a checkpoint, and its file was not given.")
+    if source.checkpoint and checkpoint is not None:
+        _check_digest(source.checkpoint, checkpoint)
     parts = _build_with(source, checkpoint, networks_file) if checkpoint else _build(source, networks_file)
     return _finish(source, parts)
 
@@ -61,7 +65,13 @@ def _build(source: NetworkSource, networks_file: str | None) -> Parts:
             return build_classifier(source.builder, source.weights)
         case "factory":
             registered = load_settings().networks_file if networks_file is None else networks_file
-            return build_factory(source.builder, read_networks_file(registered).get(source.name))
+            return build_factory(source.builder, _registered_as(source, read_networks_file(registered)))
+
+
+def _registered_as(source: NetworkSource, entries: Mapping[str, FactoryEntry]) -> FactoryEntry | None:
+    """The operator's entry for a factory's network; with a checkpoint of its own, that of the network it belongs to."""
+    names = [n for n in entries if source.checkpoint and name_with_weights(n, source.checkpoint) == source.name]
+    return entries.get(source.name) or next((entries[n] for n in names if entries[n].factory == source.builder), None)
 
 
 def _demo(module: nn.Module) -> Parts:
@@ -102,6 +112,20 @@ def _pour(state: dict[str, Tensor], module: nn.Module) -> None:
     for name, tensor in module.state_dict().items():
         if name in state:
             tensor.copy_(state[name])
+
+
+def _check_digest(expected: str, path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadCheckpoint(f"The checkpoint {path.name} cannot be opened: {error.strerror}.") from error
+    if found != expected:
+        raise BadCheckpoint(
+            f"The checkpoint {path.name} is another one than asked for: its SHA-256 is {found[:12]}..., "
+            f"not {expected[:12]}....",
+            "Import it again.",
+        )
 
 
 def _check_size(path: Path, max_bytes: int) -> None:

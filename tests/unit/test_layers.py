@@ -10,6 +10,7 @@ from core.specs import NetworkSource
 from deepvis.layers import capture, centre_position, describe, layer_values, unit_values
 from deepvis.networks.network import Network
 from deepvis.tracing import TracedLayer, trace
+from tests.unit.small_networks import small_network
 
 
 def network(module, input_shape=(3, 32, 32), labels=()):
@@ -315,3 +316,18 @@ class TestValues:
         torch.testing.assert_close(
             layer_values(output, layer, centre, "channel")[1, 2], output[1].movedim(axis, 0)[2].mean()
         )
+
+
+def test_layers_without_the_batch_in_front_are_left_out_and_named(caplog):
+    class SequenceFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 4, 4, stride=4)
+            self.hidden = nn.Linear(4, 6)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.hidden(self.patches(x).flatten(2).permute(2, 0, 1))  # (T, N, C)
+
+    info = describe(small_network(SequenceFirst()))
+    assert [layer.name for layer in info.layers] == ["patches"]
+    assert "layer hidden is left out: its output (16, 1, 6)" in caplog.text

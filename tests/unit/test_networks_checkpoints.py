@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import pickle
 import struct
 import zipfile
@@ -15,7 +16,7 @@ from torch import nn
 
 from core.errors import BadCheckpoint, BadNetwork
 from core.specs import NetworkSource
-from deepvis.networks import demo, import_checkpoint, load_network
+from deepvis.networks import demo, find_source, import_checkpoint, load_network, with_weights
 from deepvis.networks.checkpoints import read_header
 from deepvis.networks.classifiers import make_module
 from deepvis.networks.loading import hash_weights
@@ -95,6 +96,19 @@ class TestWhatFits:
         file.write_bytes(data)
         network = load_network(NetworkSource(name="x", kind="factory", builder=builder), checkpoint=file)
         assert network.module[0].weight.flatten().tolist() == list(range(9))
+
+    def test_a_checkpoint_of_an_operators_network_keeps_what_the_file_says(self, file, tmp_path):
+        table = f'factory = "{__name__}:striped"\ninput_shape = [1, 12, 10]\nmean = [0.4]\nstd = [0.2]\n'
+        (tmp_path / "networks.toml").write_text(f"[networks.stripes]\n{table}")
+        networks_file = str(tmp_path / "networks.toml")
+        torch.save(striped().state_dict(), file)
+        base = find_source("stripes", networks_file)
+        data, digest = import_checkpoint(base.builder, file, max_bytes=LIMIT)
+        file.write_bytes(data)
+        source = with_weights(base, digest)
+        network = load_network(source, checkpoint=file, networks_file=networks_file)
+        assert source.name == f"stripes-{digest[:8]}"
+        assert (network.input_shape, network.mean, network.std) == ((1, 12, 10), (0.4,), (0.2,))
 
     def test_loading_pours_in_what_was_imported(self, tmp_path, state):
         save_file(state, tmp_path / "a.safetensors")
@@ -205,6 +219,31 @@ class TestWhatIsBrokenOrUnsafe:
         file.write_bytes(bytes(range(256)) * 20)
         refused(file)
         assert "No such file" in refused(tmp_path / "absent.pth")
+
+    def test_another_file_than_the_source_names(self, tmp_path, state):
+        save_file(state, tmp_path / "a.safetensors")
+        source = NetworkSource(name="x", kind="torchvision", builder=BUILDER, checkpoint="f" * 64)
+        with pytest.raises(BadCheckpoint, match=r"another one than asked for.*not ffffffffffff"):
+            load_network(source, checkpoint=tmp_path / "a.safetensors")
+
+    def test_a_bomb_among_the_files_that_torchvision_kept(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        kept, target = tmp_path / "hub" / "checkpoints", tmp_path / "gone-off"
+        kept.mkdir(parents=True)
+        torch.save({"surprise": Bomb(target)}, kept / "squeezenet1_1-b8a52dc0.pth")
+        with pytest.raises(BadNetwork, match=r"no plain set of tensors.*Remove .*squeezenet1_1-b8a52dc0\.pth"):
+            load_network(find_source(BUILDER))
+        assert not target.exists()
+        assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
+
+    def test_weights_that_torchvision_kept_are_read(self, tmp_path, monkeypatch, state):
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        kept = tmp_path / "hub" / "checkpoints"
+        kept.mkdir(parents=True)
+        torch.save(state, kept / "squeezenet1_1-b8a52dc0.pth", _use_new_zipfile_serialization=False)
+        twin = make_module(BUILDER)
+        twin.load_state_dict(state)
+        assert load_network(find_source(BUILDER)).weights_hash == hash_weights(twin)
 
     def test_a_missing_file_of_a_source(self):
         source = NetworkSource(name="x", kind="torchvision", builder=BUILDER, checkpoint="0" * 64)
