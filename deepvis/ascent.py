@@ -31,7 +31,7 @@ def pixel_ascent(batch: Batch, method: PixelMethod) -> Outcome:
         best = torch.where(better.view(-1, 1, 1, 1), x, best)
         if step == steps - 1:  # no update after the last forward pass: the picture kept has been measured
             break
-        g = g.masked_fill(seen.broken.view(-1, 1, 1, 1), 0)
+        g = g.masked_fill_(seen.broken.view(-1, 1, 1, 1), 0)
         x = x + step_rate(method.step, g, a if sign > 0 else 1 - a, step / steps) * g
         x = regularise(x, g, method, step)
     picture = (best + batch.scale.mean_pixel).clamp(0, 255)

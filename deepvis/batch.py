@@ -30,7 +30,7 @@ class Scale:
 
     def from_picture(self, picture: Tensor) -> Tensor:
         """Pictures in [0, 1] to normalised."""
-        return (picture - self.mean) / self.std
+        return torch.addcmul(-self.mean / self.std, picture, 1 / self.std)
 
 
 @dataclass(frozen=True)

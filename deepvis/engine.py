@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 State = Literal["ok", "dead", "non_finite"]
 
-# Pixels that one batch puts through the network: enough to keep a device busy, little enough for a CPU's allocator,
+# Pixels that one batch puts through the network: enough to keep a device busy, little enough for a CPU's caches.
 _BATCH_PIXELS = {"cpu": 8 * 227 * 227, "cuda": 256 * 227 * 227}
 # How torch's CPU allocator, C++, cuBLAS and cuDNN say that memory ran out, in errors of no class of their own.
 _OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")

@@ -119,7 +119,7 @@ def fourier_ascent(batch: Batch, method: FourierMethod) -> Outcome:
         batch.on_step(step)
         a, strongest, g = _value_and_gradient(batch, canvas, p, moves[step])
         seen.see(step, a * batch.objective.sign, strongest, g)
-        p = adam.climb(p, g.masked_fill(seen.broken.view(-1, 1, 1, 1, 1), 0))
+        p = adam.climb(p, g.masked_fill_(seen.broken.view(-1, 1, 1, 1, 1), 0))
     picture = 255 * canvas.centre(canvas.paint(p), batch.shape)
     # Views differ too much for their activations to be compared: the last canvas is the result.
     return seen.outcome(picture, torch.full_like(seen.best_step, steps - 1), dead)
