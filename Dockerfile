@@ -19,7 +19,7 @@ RUN /opt/deepvis/bin/pip install --constraint requirements.lock --no-build-isola
 FROM python:${PYTHON}-slim-bookworm
 RUN useradd --uid 1000 --create-home deepvis && install -d -o deepvis -g deepvis /data
 COPY --from=build /opt/deepvis /opt/deepvis
-ENV PATH=/opt/deepvis/bin:$PATH DEEPVIS_HOME=/data PYTHONUNBUFFERED=1
+ENV PATH=/opt/deepvis/bin:$PATH DEEPVIS_HOME=/data TORCH_HOME=/data/torch PYTHONUNBUFFERED=1
 USER deepvis
 WORKDIR /data
 VOLUME /data

@@ -1,1 +1,1 @@
-"""Measurements, one command each; what they printed is kept in docs/measurements.md."""
+"""Measurements of this machine, one command each: `make bench`."""

@@ -87,7 +87,7 @@ def _through_the_service(api: httpx.Client, name: str, layers: tuple[str, ...]) 
         if began is None and atlas["state"] != "queued" and atlas["state"] != "planning":
             began = time.perf_counter()
         if atlas["state"] == "complete" and began is not None:
-            return atlas["images"], time.perf_counter() - began, began - asked
+            return atlas["progress"]["images"], time.perf_counter() - began, began - asked
         time.sleep(_POLL_SECONDS)
     raise RuntimeError(f"the atlas did not complete in time: {atlas}")
 

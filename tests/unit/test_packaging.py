@@ -37,3 +37,8 @@ def test_every_file_of_the_rooms_is_installed(installed: set[str]) -> None:
 
 def test_nothing_else_is_installed(installed: set[str]) -> None:
     assert {name.partition("/")[0] for name in installed if ".dist-info/" not in name} <= set(ROOMS)
+
+
+def test_secrets_do_not_reach_the_image() -> None:
+    """docker compose reads passwords and tokens from .env, and the image is built from the same folder."""
+    assert ".env*" in (ROOT / ".dockerignore").read_text().splitlines()
