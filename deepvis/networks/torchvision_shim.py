@@ -8,11 +8,13 @@ declaring their schemas is enough.
 
 import importlib
 import sys
+import threading
 from types import ModuleType
 from typing import Any
 
 _OPERATORS = ("nms", "qnms")
 _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_importing = threading.Lock()  # a worker lists its networks in one thread and loads one in another
 _declared: list[Any] = []  # the declarations live only as long as their library object
 
 
@@ -22,16 +24,17 @@ def load_torchvision() -> ModuleType:
     Raises:
         RuntimeError, ImportError: torchvision is broken for any other reason than the missing operators.
     """
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError as error:
-        if "torchvision::nms does not exist" not in str(error):
-            raise
-        _forget_half_imported()
-        _declare_operators()
-        importlib.import_module("torchvision")
-    importlib.import_module("torchvision.models")
-    return sys.modules["torchvision"]
+    with _importing:
+        try:
+            importlib.import_module("torchvision")
+        except RuntimeError as error:
+            if "torchvision::nms does not exist" not in str(error):
+                raise
+            _forget_half_imported()
+            _declare_operators()
+            importlib.import_module("torchvision")
+        importlib.import_module("torchvision.models")
+        return sys.modules["torchvision"]
 
 
 def _forget_half_imported() -> None:

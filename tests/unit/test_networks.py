@@ -61,6 +61,24 @@ def test_torchvision_imports_whatever_torch_there_is():
     assert int(run_python(code)) >= 121
 
 
+def test_several_threads_may_import_torchvision_at_once():
+    code = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from deepvis.networks.torchvision_shim import load_torchvision
+import torch
+
+start = Barrier(4)
+def load(_):
+    start.wait()
+    return load_torchvision().models.alexnet.__name__
+
+with ThreadPoolExecutor(4) as threads:
+    print(*threads.map(load, range(4)))
+"""
+    assert run_python(code) == "alexnet alexnet alexnet alexnet"
+
+
 def test_the_shim_is_for_one_failure_only(monkeypatch):
     def broken(name):
         raise RuntimeError("something else is wrong")
