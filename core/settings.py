@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import BadSetting
@@ -61,6 +61,16 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="least severe log line shown"
     )
+
+    @field_validator("heartbeat_seconds")
+    @classmethod
+    def _leases_outlive_heartbeats(cls, seconds: float, info: ValidationInfo) -> float:
+        lease_seconds = info.data.get("lease_seconds")
+        if lease_seconds is not None and seconds > lease_seconds / 2:
+            raise ValueError(
+                f"at most half of DEEPVIS_LEASE_SECONDS ({lease_seconds:g}), or leases run out between them"
+            )
+        return seconds
 
     @cached_property
     def home_path(self) -> Path:

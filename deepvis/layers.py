@@ -6,11 +6,11 @@ from torch import nn
 from core.specs import LayerInfo, NetworkInfo, Window
 from deepvis.networks.network import Network
 from deepvis.passes import random_pictures
-from deepvis.reading import Objective, Reader, capture, centre_position, layer_values, unit_values
+from deepvis.reading import Objective, Reader, capture, centre_position, layer_values
 from deepvis.tracing import TracedLayer, trace
 from deepvis.windows import measure_windows
 
-__all__ = ["Objective", "Reader", "capture", "centre_position", "describe", "layer_values", "unit_values"]
+__all__ = ["Objective", "Reader", "capture", "centre_position", "describe", "layer_values"]
 
 _DEFAULT_KINDS = ("conv", "linear")
 

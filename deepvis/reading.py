@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from math import isqrt
 from typing import Any, Literal, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from core.errors import BadNetwork, UnknownLayer, nearest
@@ -133,29 +132,6 @@ def layer_values(output: Tensor, layer: HasUnits, position: Sequence[int], objec
     if objective == "channel" or not position:
         return values.flatten(2).mean(2) if values.ndim > 2 else values
     where: tuple[Any, ...] = (slice(None), slice(None), *position)
-    return values[where]
-
-
-def unit_values(
-    output: Tensor, layer: HasUnits, units: Tensor, position: Sequence[int], objective: Objective = "centre"
-) -> Tensor:
-    """Row n's activation of unit `units[n]`; else as `layer_values`, at less cost.
-
-    Args:
-        output: (N, ...) of `Reader.run`.
-        layer: whose output it is.
-        units: (N,) of whole numbers.
-        position: indices into the axes that are neither batch nor units, in order; none: the mean over all of them.
-        objective: "centre" for the position, "channel" for the mean over all positions.
-
-    Returns:
-        (N,)
-    """
-    rows = torch.arange(len(output), device=output.device)
-    values = output.movedim(_axis(output, layer), 1)  # (N, units, ...)
-    if objective == "channel" or not position:
-        return values[rows, units].flatten(1).mean(1) if values.ndim > 2 else values[rows, units]
-    where: tuple[Any, ...] = (rows, units, *position)
     return values[where]
 
 

@@ -73,8 +73,8 @@ class HeldLeases:
         return {held.lease.token: held.fraction for held in self.all()}
 
     def keep(self, asked: Collection[str], renewed: Collection[str]) -> None:
-        """Mark as lost what was `asked` to be renewed and was not."""
+        """Mark as lost what was `asked` to be renewed and was not; a commit that is left finds out itself."""
         for held in self.all():
-            if held.lease.token in asked and held.lease.token not in renewed and not held.lost:
+            if held.lease.token in asked and held.lease.token not in renewed and held.computing and not held.lost:
                 held.lost = True
                 log.info("shard %s: no longer ours (cancelled, or the lease ran out)", held.lease.shard_id)

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from core.errors import BadNetwork, UnknownLayer
 from core.specs import NetworkSource
-from deepvis.layers import capture, centre_position, describe, layer_values, unit_values
+from deepvis.layers import capture, centre_position, describe, layer_values
 from deepvis.networks.network import Network
 from deepvis.tracing import TracedLayer, trace
 from tests.unit.small_networks import small_network
@@ -305,12 +305,9 @@ class TestValues:
         layer = a_layer(shape, axis)
         assert centre_position(shape, axis) == centre
         output = torch.randn(3, *shape)
-        units = torch.tensor([0, layer.units - 1, 2])
         for objective in ("centre", "channel"):
             every = layer_values(output, layer, centre, objective)
             assert every.shape == (3, layer.units)
-            chosen = unit_values(output, layer, units, centre, objective)
-            torch.testing.assert_close(chosen, every[torch.arange(3), units])
         at_centre = output.movedim(axis + 1, 1)[(1, 2, *centre)]
         assert layer_values(output, layer, centre)[1, 2] == at_centre
         torch.testing.assert_close(

@@ -82,6 +82,23 @@ def test_a_lease_taken_while_others_are_renewed_is_not_lost():
     new.progress(0.5)
 
 
+def test_a_lease_that_ended_with_its_commit_is_not_called_lost(caplog):
+    leases = HeldLeases(StopFlag())
+    held = leases.add(lease())
+    held.computing = False
+    with caplog.at_level("INFO"):
+        leases.keep(set(leases.fractions()), set())
+
+    assert not held.lost
+    assert not caplog.records
+
+
+def test_leases_outlive_heartbeats():
+    load_settings(lease_seconds=10, heartbeat_seconds=5)
+    with pytest.raises(BadSetting, match=r"DEEPVIS_HEARTBEAT_SECONDS: .*at most half of DEEPVIS_LEASE_SECONDS \(8\)"):
+        load_settings(lease_seconds=8)
+
+
 @pytest.mark.parametrize(("fraction", "goes_on"), [(0.0, False), (0.01, False), (0.99, True), (1.0, True)])
 def test_a_stopping_worker_finishes_what_is_nearly_done(fraction, goes_on):
     stop = StopFlag()
