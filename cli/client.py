@@ -97,5 +97,5 @@ def _problem(response: httpx.Response) -> ApiProblem:
     detail = document.get("detail") or document.get("title") or f"The service answered {response.status_code}."
     remedy = document.get("remedy") or ""
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        remedy = remedy or "Set DEEPVIS_TOKEN to one of the service's tokens."
+        remedy = "Set DEEPVIS_TOKEN to one of the service's tokens."
     return ApiProblem(str(detail), str(remedy), str(document.get("type", "")).rpartition("/")[2])

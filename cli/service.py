@@ -29,9 +29,13 @@ def api(host: str | None, port: int | None) -> None:
     """Run the web server: the REST API, its documentation and the gallery."""
     from api.security import check_listen
     from cli.running import connected_settings
+    from db.session import check_schema, make_engine
 
     settings = connected_settings(**given(host=host, port=port))
     check_listen(settings)
+    engine = make_engine(settings.resolved_database_url)
+    check_schema(engine)  # here, where it is said in two lines, and not with a traceback in gunicorn's child
+    engine.dispose()
     serve(settings)
 
 

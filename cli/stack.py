@@ -40,8 +40,10 @@ def running_stack(settings: Settings, *, verbose: bool = False) -> Iterator[Stac
         StopRequested: a signal came meanwhile.
     """
     from api.security import check_listen
+    from deepvis.networks.factories import read_networks_file
 
     check_listen(settings)
+    read_networks_file(settings.networks_file)  # a wrong one is said at once
     with running.claim(settings.home_path) as note:
         _migrate(settings)
         with Supervisor(settings.home_path / "logs", verbose=verbose) as supervisor:
@@ -121,13 +123,24 @@ def _wait_for_web(settings: Settings, supervisor: Supervisor) -> None:
 
 
 def _wait_for_catalogue(settings: Settings, supervisor: Supervisor) -> None:
-    """The first worker on a new database makes the networks known; before that nothing can be asked for."""
+    """The worker makes the networks known, also those new in the networks file; before that none can be asked for."""
+    from deepvis.networks.factories import read_networks_file
+
+    awaited = ["", *read_networks_file(settings.networks_file)]
     with Client(settings) as client:
         for _ in range(int(CATALOGUE_SECONDS / 0.5)):
-            if client.get("/networks", limit=1)["items"]:
+            while awaited and _is_known(client, awaited[-1]):
+                awaited.pop()
+            if not awaited:
                 return
             supervisor.wait(0.5)
     raise NotReady(f"The worker made no networks known within {CATALOGUE_SECONDS:.0f} seconds.", "Look into its log.")
+
+
+def _is_known(client: Client, network: str) -> bool:
+    """Whether the database has a network of that name; any, if the name is empty."""
+    items = client.get("/networks", q=network, limit=500)["items"]
+    return bool(items) if not network else any(item["name"] == network for item in items)
 
 
 def say(what: str, text: str) -> None:

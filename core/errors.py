@@ -122,5 +122,10 @@ class Cancelled(DeepvisError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A remedy sentence with the known names closest to `name`."""
     names = list(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.5) or sorted(names)[:3]
-    return f"Did you mean {' or '.join(repr(n) for n in close)}?" if close else "There are none."
+    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return f"Did you mean {' or '.join(repr(n) for n in close)}?"
+    if not names:
+        return "There are none."
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"There are {', '.join(repr(n) for n in sorted(names)[:5])}{more}."

@@ -14,7 +14,8 @@ MAX_LAYERS = 4096
 MAX_RECIPES = 32
 MAX_UNIT = 10_000_000
 
-_RANGE = re.compile(r"([0-9]{1,8})-([0-9]{1,8})")
+RANGE = r"([0-9]{1,8})(?:-([0-9]{1,8}))?"
+"""Units in a text: "0-63", or "7" alone."""
 
 
 def _is_name(value: Any) -> str:
@@ -23,7 +24,7 @@ def _is_name(value: Any) -> str:
 
 UnitOrRange = Annotated[
     Annotated[int, Field(ge=0, le=MAX_UNIT, strict=True), Tag("unit")]
-    | Annotated[str, Field(pattern=r"^[0-9]{1,8}-[0-9]{1,8}$"), Tag("range")],
+    | Annotated[str, Field(max_length=20, json_schema_extra={"pattern": f"^{RANGE}$"}), Tag("range")],
     Discriminator(lambda value: "range" if isinstance(value, str) else "unit"),
 ]
 NameOrRecipe = Annotated[
@@ -79,7 +80,10 @@ class AtlasWish(BaseModel):
 def _span(unit: int | str) -> range:
     if isinstance(unit, int):
         return range(unit, unit + 1)
-    ends = _RANGE.fullmatch(unit)
-    if ends is None or int(ends[1]) > int(ends[2]):
+    ends = re.fullmatch(RANGE, unit)
+    if ends is None:
+        raise ValueError(f"{unit!r} is no range of units; write it like '0-63'")
+    first, last = int(ends[1]), int(ends[2] or ends[1])
+    if first > last:
         raise ValueError(f"{unit!r} is no range; write the lower unit first, such as 0-63")
-    return range(int(ends[1]), int(ends[2]) + 1)
+    return range(first, last + 1)

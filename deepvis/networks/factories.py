@@ -85,7 +85,8 @@ def build_factory(builder: str, entry: FactoryEntry | None = None) -> Parts:
     try:
         result = _import_factory(builder)()
     except Exception as error:  # it is the operator's code: whatever it raises is the reason
-        raise BadNetwork(f"The factory {builder} failed: {_reason(error)}.") from error
+        remedy = "Install what it imports, or put its folder in PYTHONPATH." if isinstance(error, ImportError) else ""
+        raise BadNetwork(f"The factory {builder} failed: {_reason(error)}.", remedy) from error
     module, said = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
     if not isinstance(module, nn.Module) or not isinstance(said, Mapping):
         got = type(result).__name__

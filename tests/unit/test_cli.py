@@ -127,6 +127,19 @@ def test_listening_beyond_loopback_needs_tokens(home: Path) -> None:
     assert "DEEPVIS_TOKENS" in result.stderr
 
 
+def test_the_web_server_asks_for_tables_in_two_lines(home: Path) -> None:
+    result = run("api")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == ["Error: The database has no tables yet.", "Run `deepvis db upgrade`."]
+
+
+def test_a_wrong_networks_file_stops_up_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPVIS_NETWORKS_FILE", "missing.toml")
+    result = run("up")
+    assert result.exit_code == 2
+    assert "missing.toml" in result.stderr
+
+
 # --- networks and layers -------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from core.recipes import FOURIER
 from tests.unit.api.conftest import Front, Pictured, problem
 
-WISH = {"network": "tiny", "layers": ["conv"], "units": [3, "0-1"], "recipes": ["fourier"], "seeds": 2, "steps": 7}
+WISH = {"network": "tiny", "layers": ["conv"], "units": ["3", "0-1", 1], "recipes": ["fourier"], "seeds": 2, "steps": 7}
 
 
 def test_create_answers_at_once_with_the_atlas_and_its_links(front: Front) -> None:
