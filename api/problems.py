@@ -152,7 +152,9 @@ def _words(status: int, description: str) -> tuple[str, str]:
 
 def _apiflask(error: HTTPError) -> Response:
     fields = [
-        FieldError(field="" if name == "_schema" else name, location=location, message=message)
+        FieldError(
+            field="" if name == "_schema" else name, location=location, message=message.removeprefix("Value error, ")
+        )
         for location, wrong in (error.detail or {}).items()
         for name, messages in wrong.items()
         for message in messages

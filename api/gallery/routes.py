@@ -35,6 +35,7 @@ blueprint.after_request(compress.compress)
 FOR_EVER = "public, max-age=31536000, immutable"
 
 HOME_ATLASES = 8
+HERO_TILES = 32
 PAGE_ATLASES = 50
 MOST_HITS = 60
 # Offered in the form: the default styles first. The published ones are for the paper's own network.
@@ -88,6 +89,7 @@ def home() -> str:
     with services().sessions() as session:
         shown = _listed(list_atlases(session, limit=HOME_ATLASES))
         cards = [card for card in network_cards(session) if card.mosaic]
+        cards.sort(key=lambda card: len(card.mosaic[:HERO_TILES]), reverse=True)  # the first is the large one
         known = network_names(session)
     return render_template(
         "home.html",
@@ -95,6 +97,7 @@ def home() -> str:
         live_address="/live",
         section="home",
         networks=cards,
+        hero_tiles=HERO_TILES,
         known=known,
         suggested=cards[0].name if cards else "demo",
         recipes=OFFERED,

@@ -42,7 +42,7 @@ def nothing_stored(front: Front):
         ({"units": [1.5]}, 422, "invalid-request", "units.0"),
         ({"units": [True]}, 422, "invalid-request", "units.0"),
         ({"units": ["7-3"]}, 422, "invalid-request", "7-3"),
-        ({"units": ["a-b"]}, 422, "invalid-request", "'a-b' is no range of units; write it like '0-63'"),
+        ({"units": ["a-b"]}, 422, "invalid-request", "units: 'a-b' is no range of units; write it like '0-63'"),
         ({"units": ["7", "-1"]}, 422, "invalid-request", "'-1' is no range"),
         ({"units": ["0-99999999"]}, 422, "invalid-request", "65536"),
         ({"units": ["0-65535"] * 60_000}, 422, "invalid-request", "65536"),
