@@ -47,6 +47,7 @@ def atlas(ctx: click.Context, /, network: str, weights: Path | None, wait: bool,
             from cli.checkpoints import register_weights
 
             network = register_weights(settings, network, weights)
+            client.expect_network(network)
         body = {"network": network, **{name: wish for name, wish in wishes.items() if wish is not None}}
         made = client.submit(body)
         click.echo(f"Atlas     {made.id} of {network}")

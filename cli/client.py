@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from cli.answers import AtlasAnswer
-from core.errors import DeepvisError, NotReady
+from core.errors import BadSetting, DeepvisError, NotReady
 from core.settings import Settings
 
 TIMEOUT_SECONDS = 30.0
@@ -58,6 +58,22 @@ class Client:
     def atlas(self, atlas_id: str) -> AtlasAnswer:
         """The atlas `atlas_id` as it is now."""
         return AtlasAnswer.model_validate(self.get(f"/atlases/{atlas_id}"))
+
+    def expect_network(self, name: str) -> None:
+        """Return if the service knows a network that this command has just registered in its own database.
+
+        Raises:
+            BadSetting: it does not, so its database is another one.
+        """
+        try:
+            self.get(f"/networks/{name}")
+        except ApiProblem as problem:
+            if problem.kind not in {"unknown-network", "not-ready"}:
+                raise
+            raise BadSetting(
+                f"The service at {self.url} does not know {name}: it uses another database than this command.",
+                "Give both the same DEEPVIS_HOME, or the same DEEPVIS_DATABASE_URL and DEEPVIS_STORE_URL.",
+            ) from problem
 
     def submit(self, wish: dict[str, Any], wait: Callable[[float], None] = time.sleep) -> AtlasAnswer:
         """Ask for an atlas; where a worker must look at the network first, `wait(seconds)` between tries.

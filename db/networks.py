@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from core.errors import Conflict, UnknownNetwork, nearest
+from core.errors import Conflict, NotReady, UnknownNetwork, nearest
 from core.specs import LayerInfo, NetworkInfo, NetworkSource
 from db import clock
 from db.bulk import insert_missing
@@ -51,10 +51,13 @@ def find(session: Session, name: str) -> Network:
 
     Raises:
         UnknownNetwork: there is none; the remedy says the nearest names.
+        NotReady: no network is known at all, as no worker has been started on this database yet.
     """
     network = session.scalar(select(Network).where(Network.name == name))
     if network is None:
         names = session.scalars(select(Network.name)).all()
+        if not names:
+            raise NotReady("No worker has made the networks known yet.", "Start one with `deepvis worker`.")
         raise UnknownNetwork(f"There is no network named {name!r}.", nearest(name, names))
     return network
 

@@ -5,7 +5,7 @@ import logging
 import pytest
 from sqlalchemy import select, update
 
-from core.errors import Conflict, UnknownNetwork
+from core.errors import Conflict, NotReady, UnknownNetwork
 from core.specs import NetworkSource
 from db import clock, networks
 from db.models import Layer, Network, NetworkState
@@ -135,3 +135,8 @@ def test_a_network_that_ends_its_workers_is_given_up_and_may_be_asked_for_again(
         assert networks.begin_description(session, "tiny", 3)
         describe(session)
         assert not networks.begin_description(session, "tiny", 3)
+
+
+def test_before_any_worker_was_started_nothing_is_unknown_but_all_is_not_ready(sessions: Sessions) -> None:
+    with sessions() as session, pytest.raises(NotReady, match="deepvis worker"):
+        networks.find(session, "demo")

@@ -166,3 +166,17 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_kept(services: Servi
     assert list(services.store.keys()) == []
     with services.sessions() as session:
         assert session.query(atlases.Atlas).count() == 0
+
+
+def test_weights_for_a_service_with_another_database_say_so(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_file(load_network(find_source("demo")).module.state_dict(), path)
+    monkeypatch.setenv("DEEPVIS_DATABASE_URL", f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    upgrade(f"sqlite:///{tmp_path / 'elsewhere.db'}")
+    result = run("atlas", "demo", "--weights", str(path))
+    assert result.exit_code == 2
+    assert "another database" in result.stderr
+    with services.sessions() as session:
+        assert session.query(atlases.Atlas).count() == 0
