@@ -61,7 +61,7 @@ class Canvas:
     @classmethod
     def around(cls, shape: tuple[int, int, int], method: FourierMethod, device: torch.device) -> "Canvas":
         """The canvas for views of `shape` (C, H, W)."""
-        channels, height, width = shape[0], *(math.ceil(side * CANVAS_MARGIN) for side in shape[1:])
+        channels, height, width = shape[0], *(_fast_length(math.ceil(side * CANVAS_MARGIN)) for side in shape[1:])
         frequencies = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None])
         amplitudes = frequencies.clamp(min=1 / max(height, width)) ** -method.spectrum_power
         amplitudes *= method.spectrum_scale / amplitudes.mean()
@@ -133,6 +133,15 @@ def _value_and_gradient(batch: Batch, canvas: Canvas, p: Tensor, moves: Tensor) 
         a, strongest = batch.objective(batch.scale.from_picture(view))
         (g,) = torch.autograd.grad(a.sum() * batch.objective.sign, p)
     return a.detach(), strongest, g
+
+
+def _fast_length(length: int) -> int:
+    """The next length whose transform is fast: no prime factor above 5 (237 takes four times as long as 240)."""
+    rest = length
+    for factor in (2, 3, 5):
+        while rest % factor == 0:
+            rest //= factor
+    return length if rest == 1 else _fast_length(length + 1)
 
 
 def _draw_moves(method: FourierMethod, steps: int, rng: torch.Generator) -> Tensor:
