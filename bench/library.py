@@ -18,7 +18,7 @@ from deepvis.layers import describe, layer_values
 from deepvis.networks import Network, find_source, load_network
 
 NETWORKS = ("alexnet@random", "squeezenet1_0@random", "resnet50@random")
-STEPS = 5
+STEPS = 4
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from deepvis.engine import Engine
 from deepvis.layers import describe
 from deepvis.networks import find_source, load_network
 
-STEPS = 40
+STEPS = 100
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 900
 
