@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -17,6 +18,36 @@ class Spec(BaseModel):
     """Base of all specifications: immutable, unknown fields refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+# --- who may ask, and what computes --------------------------------------------
+
+
+class Scope(StrEnum):
+    """What a token allows; each includes those before it."""
+
+    READ = "read"  # look at everything
+    SUBMIT = "submit"  # ask for atlases, and cancel, retry and weigh one's own
+    ADMIN = "admin"  # everybody's atlases, networks and workers
+
+
+class DeviceKind(StrEnum):
+    """What kind of device a worker has, or an atlas asks for."""
+
+    ANY = "any"
+    GPU = "gpu"
+    CPU = "cpu"
+
+
+class Priority(StrEnum):
+    """Who is served first: small interactive work does not wait behind a whole network."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
+LOCAL_OWNER = "local"
+"""Owner of what is asked for without a token."""
 
 
 # --- recipes -----------------------------------------------------------------

@@ -78,6 +78,44 @@ class PictureState(StrEnum):
     NON_FINITE = "non_finite"  # the activation or its gradient became infinite or not a number: no picture
 
 
+class Token(Base):
+    """An API token: who may ask for what, and how much. The token itself is shown once and kept nowhere."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)  # also the owner of what is asked for with it
+    hash: Mapped[str] = mapped_column(String(64), unique=True)  # SHA-256; a token is random, so no salt is needed
+    scopes: Mapped[list[Any]]  # core.specs.Scope values
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]  # to the minute
+    requests_per_minute: Mapped[int | None]  # None here and below: what the settings say
+    max_open_atlases: Mapped[int | None]
+    max_images_per_day: Mapped[int | None]
+
+
+class Login(Base):
+    """A browser that logged in with a token; its cookie's SHA-256."""
+
+    __tablename__ = "logins"
+
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    token_id: Mapped[int] = mapped_column(ForeignKey("tokens.id"), index=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Owner(Base):
+    """Whoever asks for atlases, and what was done for them: the one served least is next."""
+
+    __tablename__ = "owners"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)  # a token's name; "local" without tokens
+    served: Mapped[float] = mapped_column(default=0.0)  # cost_seconds handed out to all their atlases
+
+
 class Network(Base):
     """A network by name. A name means one set of weights for ever: `weights_hash` never changes once it is set."""
 
@@ -135,15 +173,19 @@ class Atlas(Base):
     """A wish for pictures and its progress. `id` is time-ordered, so that it doubles as a stable cursor."""
 
     __tablename__ = "atlases"
+    __table_args__ = (UniqueConstraint("owner", "idempotency_key"),)
 
     id: Mapped[str] = mapped_column(String(26), primary_key=True)
     network_id: Mapped[int] = mapped_column(ForeignKey("networks.id"), index=True)
     spec: Mapped[dict[str, Any]]  # AtlasSpec
     state: Mapped[str] = mapped_column(String(30), default=AtlasState.QUEUED, index=True)
     error: Mapped[str | None] = mapped_column(Text)
-    weight: Mapped[float] = mapped_column(default=1.0)  # its share of the workers beside other atlases
+    owner: Mapped[str] = mapped_column(String(64), default="local", server_default="local", index=True)
+    device_kind: Mapped[str] = mapped_column(String(8), default="any", server_default="any")  # DeviceKind
+    priority: Mapped[str | None] = mapped_column(String(12))  # core.specs.Priority; None: its plan's size will decide
+    weight: Mapped[float] = mapped_column(default=1.0)  # its share of the workers beside its owner's other atlases
     served: Mapped[float] = mapped_column(default=0.0)  # cost_seconds handed out / weight: the lowest is served next
-    idempotency_key: Mapped[str | None] = mapped_column(String(200), unique=True)
+    idempotency_key: Mapped[str | None] = mapped_column(String(200))
     plan_attempts: Mapped[int] = mapped_column(default=0)
     plan_expires_at: Mapped[datetime | None]  # planning may be taken over after this
     created_at: Mapped[datetime]
@@ -162,7 +204,7 @@ class Shard(Base):
         Index(None, "atlas_id", "state", "id"),
         Index(None, "state", "lease_expires_at"),
         Index(None, "state", "enqueued_at"),
-        Index(None, "layer_id", "recipe_hash"),
+        Index(None, "atlas_id", "finished_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -176,6 +218,8 @@ class Shard(Base):
     state: Mapped[str] = mapped_column(String(20), default=ShardState.PENDING)
     fraction: Mapped[float] = mapped_column(default=0.0)  # of the running attempt, by its last heartbeat
     attempts: Mapped[int] = mapped_column(default=0)
+    setbacks: Mapped[int] = mapped_column(default=0, server_default="0")  # tries that did not count
+    retry_at: Mapped[datetime | None]  # it waits until then; None: it does not
     error: Mapped[str | None] = mapped_column(Text)
     enqueued_at: Mapped[datetime | None]  # when a message was last sent for it
     lease_token: Mapped[str | None] = mapped_column(String(32))
@@ -187,6 +231,32 @@ class Shard(Base):
 
     layer: Mapped[Layer] = relationship()
     recipe: Mapped[Recipe] = relationship()
+
+
+class Tally(Base):
+    """Sums over an atlas's shards, kept up by whoever changes them, so that progress costs the same for any size.
+
+    `state` is "planned" (all of them), "done", "failed" or "cancelled"; what is left waits or runs.
+    """
+
+    __tablename__ = "tallies"
+
+    atlas_id: Mapped[str] = mapped_column(ForeignKey("atlases.id"), primary_key=True)
+    state: Mapped[str] = mapped_column(String(20), primary_key=True)
+    shards: Mapped[int] = mapped_column(default=0)
+    images: Mapped[int] = mapped_column(default=0)
+    cost_seconds: Mapped[float] = mapped_column(default=0.0)  # as planned
+    computed_cost_seconds: Mapped[float] = mapped_column(default=0.0)  # of those that were computed, not found done
+    computed_seconds: Mapped[float] = mapped_column(default=0.0)  # what those took
+
+
+class Chore(Base):
+    """Something that one worker, any, does every so often; `due_at` says when somebody should again."""
+
+    __tablename__ = "chores"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    due_at: Mapped[datetime]
 
 
 class Picture(Base):
@@ -237,9 +307,12 @@ class Worker(Base):
     host: Mapped[str] = mapped_column(String(80))
     pid: Mapped[int]
     device: Mapped[str] = mapped_column(String(80))
+    device_kind: Mapped[str] = mapped_column(String(8), default="cpu", server_default="cpu")  # DeviceKind
     queues: Mapped[str] = mapped_column(String(200))
     versions: Mapped[dict[str, Any]]
     activity: Mapped[str] = mapped_column(String(200), default="idle")  # what it is doing, for people
+    shards_done: Mapped[int] = mapped_column(default=0, server_default="0")
+    shards_failed: Mapped[int] = mapped_column(default=0, server_default="0")  # attempts, whosever fault
     images_done: Mapped[int] = mapped_column(default=0)
     busy_seconds: Mapped[float] = mapped_column(default=0.0)
     started_at: Mapped[datetime]
