@@ -19,6 +19,8 @@ PARTS = {
     "redis-server": (("redis-server",), "redis-server"),
     "chromium": (("chromium", "chromium-browser", "google-chrome"), "chromium"),
     "postgresql": (("initdb",), "postgresql"),
+    "rabbitmq-server": (("rabbitmq-server", "/usr/sbin/rabbitmq-server"), "rabbitmq-server"),
+    "faketime": (("faketime",), "faketime"),
 }
 
 
