@@ -18,7 +18,9 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path("~/.local/share/deepvis"), description="folder of everything kept on this machine")
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the home folder")
     broker_url: str = Field(default="redis://127.0.0.1:6379/0", description="Celery broker; `up` starts its own Redis")
-    store_url: str = Field(default="", description="picture store; empty: a folder in the home folder")
+    store_url: str = Field(
+        default="", description="picture store, file:///folder or s3://bucket/prefix; empty: a folder in the home"
+    )
     networks_file: str = Field(default="", description="TOML file of the networks the operator registers")
 
     host: str = Field(default="127.0.0.1", description="address the web server listens on")
