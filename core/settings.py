@@ -37,7 +37,11 @@ class Settings(BaseSettings):
     )
     web_threads: int = Field(default=16, ge=2, le=256, description="threads of the web server")
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="largest request body")
-    max_picture_pixels: int = Field(default=50_000_000, ge=1, description="largest picture that is decoded")
+    max_picture_bytes: int = Field(default=20_000_000, ge=1, description="largest picture file that is read")
+    max_picture_pixels: int = Field(
+        default=50_000_000, ge=1, description="largest picture that is decoded; of all its frames together"
+    )
+    max_picture_frames: int = Field(default=100, ge=1, description="most frames of an animated picture")
     max_checkpoint_bytes: int = Field(default=8_589_934_592, ge=1, description="largest checkpoint file that is read")
     max_open_atlases: int = Field(default=64, ge=1, description="atlases that may be unfinished at once")
 
