@@ -12,6 +12,7 @@ from cli.doctor import doctor
 from cli.networks import layers, networks
 from cli.service import api, worker
 from cli.status import status
+from cli.store import store_group
 from cli.up import demo, up
 from core.errors import DeepvisError
 
@@ -53,7 +54,7 @@ def main(debug: bool) -> None:
     """
 
 
-for command in (up, demo, atlas, status, cancel, retry, networks, layers, worker, api, db, doctor):
+for command in (up, demo, atlas, status, cancel, retry, networks, layers, worker, api, db, store_group, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Texts that people type, to values: callbacks of options."""
 
+import re
+
 import click
 
 MOST_UNITS = 65_536
@@ -34,3 +36,11 @@ def _range(part: str) -> range:
     if end < start or end - start >= MOST_UNITS:
         raise ValueError(part)
     return range(start, end + 1)
+
+
+def seconds(ctx: click.Context, option: click.Parameter, text: str) -> float:
+    """A duration like `24h`, `90m`, `30s` or `7d`, in seconds; a plain number is in seconds."""
+    found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text.strip(), re.ASCII)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no duration; write it like 24h, 90m or 7d.")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]

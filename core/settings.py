@@ -18,7 +18,9 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path("~/.local/share/deepvis"), description="folder of everything kept on this machine")
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the home folder")
     broker_url: str = Field(default="redis://127.0.0.1:6379/0", description="Celery broker; `up` starts its own Redis")
-    store_url: str = Field(default="", description="picture store; empty: a folder in the home folder")
+    store_url: str = Field(
+        default="", description="picture store, file:///folder or s3://bucket/prefix; empty: a folder in the home"
+    )
     networks_file: str = Field(default="", description="TOML file of the networks the operator registers")
 
     host: str = Field(default="127.0.0.1", description="address the web server listens on")
@@ -35,7 +37,11 @@ class Settings(BaseSettings):
     )
     web_threads: int = Field(default=16, ge=2, le=256, description="threads of the web server")
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="largest request body")
-    max_picture_pixels: int = Field(default=50_000_000, ge=1, description="largest picture that is decoded")
+    max_picture_bytes: int = Field(default=20_000_000, ge=1, description="largest picture file that is read")
+    max_picture_pixels: int = Field(
+        default=50_000_000, ge=1, description="largest picture that is decoded; of all its frames together"
+    )
+    max_picture_frames: int = Field(default=100, ge=1, description="most frames of an animated picture")
     max_checkpoint_bytes: int = Field(default=8_589_934_592, ge=1, description="largest checkpoint file that is read")
     max_open_atlases: int = Field(default=64, ge=1, description="atlases that may be unfinished at once")
 

@@ -9,13 +9,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from core.settings import Settings, load_settings
-from core.specs import NetworkSource
-from db.migrate import upgrade
-from db.networks import register
-from db.session import make_engine, make_sessions
+from core.settings import Settings
 from scripts import write_docs
-from store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -72,23 +67,6 @@ def test_links_between_documents_lead_somewhere(page: Path) -> None:
 def test_addresses_that_a_shell_would_expand_are_quoted(page: Path) -> None:
     commands = [line for line in page.read_text().splitlines() if line.startswith("curl ")]
     assert [line for line in commands if re.search(r"\s[^'\s]*[?&*]\S*", re.sub(r"'[^']*'", "", line))] == []
-
-
-def test_files_that_nothing_points_to_are_listed_as_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("DEEPVIS_HOME", str(tmp_path))
-    settings = load_settings()
-    upgrade(settings.resolved_database_url)
-    store = open_store(settings.resolved_store_url)
-    kept, orphan = store.put(b"weights"), store.put(b"of a lost attempt")
-    engine = make_engine(settings.resolved_database_url)
-    with make_sessions(engine).begin() as session:
-        register(session, NetworkSource(name="x", kind="torchvision", builder="alexnet", checkpoint=kept))
-    [code] = re.findall(r"```python\n(.*?)```", (DOCS / "operating.md").read_text(), re.DOTALL)
-    exec(code, {})
-    assert capsys.readouterr().out.split() == [orphan]
-    engine.dispose()
 
 
 def _bare(line: str) -> str:
