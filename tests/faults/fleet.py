@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import psutil
-from sqlalchemy import func, select, text
+from sqlalchemy import ColumnElement, func, select, text
 
 from core.specs import AtlasSpec, PixelMethod, Recipe
 from db.models import AtlasState, Shard, ShardState
@@ -100,8 +100,12 @@ class Fleet:
         return bool(self.installation.scalar(text(at_it).bindparams(ports=ports)))
 
     def _running(self) -> list[Shard]:
+        return self.all_shards(Shard.state == ShardState.RUNNING)
+
+    def all_shards(self, *which: ColumnElement[bool]) -> list[Shard]:
+        """Of every atlas."""
         with self.installation.sessions() as session:
-            return list(session.scalars(select(Shard).where(Shard.state == ShardState.RUNNING)))
+            return list(session.scalars(select(Shard).where(*which)))
 
     # --- atlases -----------------------------------------------------------------------
 
