@@ -6,8 +6,9 @@ byte that makes a dictionary takes 64, and two of the calls that are allowed mak
 
 import pickletools
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from core.errors import BadCheckpoint
 
@@ -34,7 +35,7 @@ def check_pickles(path: Path) -> None:
         return
     with path.open("rb") as file:
         limited = _Limited(file, path.name)
-        if _LEGACY_MAGIC not in [value for _, value, _ in pickletools.genops(limited)]:
+        if _LEGACY_MAGIC not in [value for _, value in _steps(limited)]:
             raise BadCheckpoint(f"The checkpoint {path.name} is neither safetensors nor written by torch.save.")
         for _ in range(_LEGACY_PICKLES - 1):
             _check(limited, path.name)
@@ -50,11 +51,17 @@ def _check_archive(path: Path) -> None:
 
 def _check(file: "_Limited", name: str) -> None:
     """Go through one pickle's steps, without taking any."""
-    for number, (step, value, _) in enumerate(pickletools.genops(file)):
+    for number, (step, value) in enumerate(_steps(file)):
         if number > MOST_STEPS:
             raise too_much(name)
-        if step.name == "GLOBAL" and value in _UNWANTED:
+        if step == "GLOBAL" and value in _UNWANTED:
             raise BadCheckpoint(f"The checkpoint {name} holds more than tensors: {str(value).replace(' ', '.')}.")
+
+
+def _steps(file: "_Limited") -> Iterator[tuple[str, Any]]:
+    """The name and argument of each step of one pickle."""
+    for step, value, _ in pickletools.genops(file):  # type: ignore[arg-type]  # it calls read and readline only
+        yield step.name, value
 
 
 def too_much(name: str) -> BadCheckpoint:
