@@ -5,25 +5,23 @@ import os
 import signal
 import socket
 import sys
-import time
 import warnings
 from typing import Any
 
 from celery import signals
 from celery.exceptions import SecurityWarning
-from sqlalchemy.exc import DBAPIError
 
 from broker.app import QUEUES, make_celery
-from core.errors import BadSetting, DeepvisError
+from core.errors import DeepvisError
 from core.settings import Settings, load_settings
-from db.session import check_schema, make_engine
 from workers.credit import CreditGuard
+from workers.reasons import report
+from workers.starting import SayConnected, check_surroundings
 from workers.stopping import StopFlag, ask_to_stop
 from workers.tasks import Child, register
 
 log = logging.getLogger(__name__)
 
-DATABASE_PATIENCE_SECONDS = 60.0
 CHATTY_LOGGERS = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
 
 
@@ -33,12 +31,12 @@ def run(settings: Settings) -> int:
     SIGTERM and Ctrl-C finish the shard at hand within `settings.stop_seconds` or give it back.
 
     Raises:
-        BadSetting: the database or the broker's address cannot be used.
+        DeepvisError: the database, the picture store or the broker's address cannot be used.
     """
     # Threads that spin while they wait for each other lose most of their time as soon as another program wants a core.
     # OpenMP reads this once, when the child loads torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    wait_for_database(settings)
+    check_surroundings(settings)
     app = make_celery(settings)
     stop = StopFlag()
     child = Child(settings, app, stop)
@@ -52,6 +50,7 @@ def run(settings: Settings) -> int:
     # It warns of pickle, which is refused here, and names an option that is not here either.
     warnings.simplefilter("ignore", SecurityWarning)
     app.steps["consumer"].add(CreditGuard)
+    app.steps["consumer"].add(SayConnected)
     worker = app.Worker(
         hostname=f"deepvis-{os.getpid()}@{socket.gethostname()}",
         queues=list(QUEUES),
@@ -65,37 +64,15 @@ def run(settings: Settings) -> int:
     return int(worker.exitcode or stop.failed)
 
 
-def wait_for_database(settings: Settings) -> None:
-    """Return once the database answers and has this version's tables; nothing of it is kept open.
-
-    Raises:
-        BadSetting: it does not for a minute, or its tables are not this version's.
-    """
-    deadline = time.monotonic() + DATABASE_PATIENCE_SECONDS
-    while True:
-        engine = make_engine(settings.resolved_database_url)
-        try:
-            check_schema(engine)
-        except BadSetting as error:
-            if not isinstance(error.__cause__, DBAPIError) or time.monotonic() > deadline:
-                raise
-            log.warning("waiting for the database: %s", error.detail)
-            time.sleep(2)
-        else:
-            return
-        finally:
-            engine.dispose()
-
-
 def _starter(child: Child, stop: StopFlag) -> Any:
     def start(**_signal: Any) -> None:
         # Told by the parent through the stop flag, the child must not be ended by a signal to the whole group.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
             child.start()
-        except Exception:
+        except Exception as error:
             # Celery would log this and go on with a child that can do nothing.
-            log.exception("the worker cannot start")
+            report("the worker cannot start", error)
             stop.note_failure()
             os.kill(os.getppid(), signal.SIGTERM)
 

@@ -32,7 +32,10 @@ class Child:
         return self._runtime
 
     def start(self, **_signal: Any) -> None:
-        """Import torch and start the background threads (signal worker_process_init)."""
+        """Import torch, try the device, and start the background threads (signal worker_process_init)."""
+        from workers.trial import try_device
+
+        try_device(self._settings)
         from workers.runtime import Runtime
 
         self._runtime = Runtime(self._settings, self._celery, self._stop)
