@@ -3,7 +3,7 @@
 import re
 from urllib.parse import urlsplit
 
-from kombu import Connection
+from kombu.connection import Connection
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
@@ -64,7 +64,8 @@ def check_broker_url(url: str) -> str:
         _ = parts.port  # raises where it is no number
         if scheme in REDIS:
             int(parts.path.strip("/") or 0)
-        _ = Connection(url).transport  # raises where the scheme is unknown, or its library is missing
+        # Raises where the scheme is unknown, or its library is missing.
+        _ = _connection(url).transport
     except KeyError:
         raise BadSetting(f"There is no message broker of the kind {scheme!r}.", _REMEDY) from None
     except (ValueError, ImportError) as error:
@@ -87,7 +88,7 @@ def _check_redis(url: str) -> None:
 
 
 def _check_connection(url: str) -> None:
-    with Connection(url, connect_timeout=ANSWER_SECONDS) as connection:
+    with _connection(url) as connection:
         try:
             # Not `connect`, which would try again for a while.
             connection.transport.close_connection(connection.transport.establish_connection())
@@ -95,6 +96,11 @@ def _check_connection(url: str) -> None:
             raise BadSetting(f"DEEPVIS_BROKER_URL cannot be used: {error}.", _REMEDY) from error
         except (*connection.connection_errors, *connection.channel_errors, OSError) as error:
             raise _refusal(url, error) from error
+
+
+def _connection(url: str) -> Connection:
+    """What would connect; it does not yet."""
+    return Connection(url, connect_timeout=ANSWER_SECONDS)  # type: ignore[no-untyped-call]  # kombu has no types
 
 
 def _refusal(url: str, error: Exception) -> DeepvisError:

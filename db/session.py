@@ -30,7 +30,7 @@ from db.trouble import explain
 BUSY_SECONDS = 30
 """How long a writer waits for SQLite's one write lock."""
 _POSTGRES_CLIENT = {
-    # A server that does not answer while connecting, and one that vanishes later, are both noticed within half a minute.
+    # A server that does not answer while connecting, or that vanishes later, is noticed within half a minute.
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -78,7 +78,7 @@ def make_engine(url: str, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
     Raises:
         BadSetting: the URL cannot be read, or names a database that is neither.
     """
-    parsed = _parse(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed, busy_seconds)
     # What the URL itself says about the connection goes before.
@@ -89,7 +89,12 @@ def make_engine(url: str, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
     return engine
 
 
-def _parse(url: str) -> URL:
+def parse_url(url: str) -> URL:
+    """The URL of a database that there is support for, with its driver.
+
+    Raises:
+        BadSetting: it cannot be read, or names another kind.
+    """
     remedy = "Use sqlite:////folder/deepvis.db or postgresql://user:password@host/name."
     try:
         parsed = make_url(url)

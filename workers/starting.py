@@ -73,4 +73,4 @@ class SayConnected(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has
     requires = ("celery.worker.consumer.connection:Connection",)
 
     def start(self, consumer: Any) -> None:
-        log.warning("connected to the message broker at %s", shown(consumer.connection.as_uri()))
+        log.info("connected to the message broker at %s", shown(consumer.connection.as_uri()))

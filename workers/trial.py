@@ -1,6 +1,6 @@
 """A first use of the device, so that one that does not work is said in words before any work is taken."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.errors import BadSetting
 from core.settings import Settings
@@ -22,10 +22,10 @@ def try_device(settings: Settings) -> None:
     """
     torch = import_torch()
     if choose_device(settings) == "cuda":
-        try_gpu(torch.device("cuda", torch.cuda.current_device()))
+        try_gpu(torch.device("cuda"))
 
 
-def import_torch() -> "type[torch]":  # type: ignore[valid-type]  # a module
+def import_torch() -> Any:
     """The module torch.
 
     Raises:
