@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from kombu.connection import Connection
 from redis import Redis
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import RedisError
 
 from core.errors import BadSetting, DeepvisError, NotReady
 
@@ -13,19 +13,29 @@ ANSWER_SECONDS = 2.0
 REDIS = frozenset({"redis", "rediss"})
 _REMEDY = "Use redis://:password@host:6379/0 or amqp://user:password@host:5672//."
 _REFUSALS = (
-    # what Redis says, what that means, what mends it, whether waiting may help
+    # what Redis says (its client makes a class of the first word), what that means, what mends it, whether waiting helps
     (
-        r"WRONGPASS|NOAUTH|invalid username-password|Authentication required|without any password",
+        r"AuthenticationError|WRONGPASS|NOAUTH|invalid username-password",
         "refuses the password",
         "Mend user and password in DEEPVIS_BROKER_URL (special characters written like %40).",
         False,
     ),
-    (r"NOPERM", "does not let this user write", "Let it use all commands on keys deepvis:* (ACL SETUSER).", False),
-    (r"READONLY", "is a read-only replica", "Name the primary in DEEPVIS_BROKER_URL (or: REPLICAOF NO ONE).", True),
-    (r"OOM", "has no memory left", "Raise its maxmemory, or give deepvis a Redis of its own.", True),
+    (
+        r"NoPermissionError|NOPERM",
+        "does not let this user write",
+        "Let it use all commands on keys deepvis:* (ACL SETUSER).",
+        False,
+    ),
+    (
+        r"ReadOnlyError|READONLY",
+        "is a read-only replica",
+        "Name the primary in DEEPVIS_BROKER_URL (or: REPLICAOF NO ONE).",
+        True,
+    ),
+    (r"OutOfMemoryError|OOM", "has no memory left", "Raise its maxmemory, or give deepvis a Redis of its own.", True),
     (r"MISCONF", "cannot save to its disk and takes no messages", "Free its disk; its log says more.", True),
-    (r"LOADING", "is still loading its data", "Wait a little.", True),
-    (r"max number of clients", "has no connection left", "Raise its maxclients.", True),
+    (r"BusyLoadingError|LOADING", "is still loading its data", "Wait a little.", True),
+    (r"MaxClientsError|max number of clients", "has no connection left", "Raise its maxclients.", True),
     (r"DB index", "has no database of that number", "Mend the number at the end of DEEPVIS_BROKER_URL.", False),
     (
         r"protected mode",
@@ -62,8 +72,8 @@ def check_broker_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises where it is no number
-        if scheme in REDIS:
-            int(parts.path.strip("/") or 0)
+        if scheme in REDIS and not re.fullmatch("/?[0-9]*", parts.path):
+            raise ValueError(f"it ends with the number of a database, not with {parts.path!r}")
         # Raises where the scheme is unknown, or its library is missing.
         _ = _connection(url).transport
     except KeyError:
@@ -104,13 +114,13 @@ def _connection(url: str) -> Connection:
 
 
 def _refusal(url: str, error: Exception) -> DeepvisError:
-    said = str(error)
+    said = f"{type(error).__name__} {error}"
     for pattern, meaning, remedy, passes in _REFUSALS:
         if re.search(pattern, said):
             return (NotReady if passes else BadSetting)(f"The message broker at {shown(url)} {meaning}.", remedy)
-    if isinstance(error, AuthenticationError) or re.search("ACCESS_REFUSED|NOT_ALLOWED", said):
+    reason = str(error).rstrip(".") or type(error).__name__
+    if re.search("ACCESS_REFUSED|NOT_ALLOWED", said):
         remedy = "Mend user, password and virtual host in DEEPVIS_BROKER_URL."
-        return BadSetting(f"The message broker at {shown(url)} lets us not in ({said.rstrip('.')}).", remedy)
+        return BadSetting(f"The message broker at {shown(url)} lets us not in ({reason}).", remedy)
     remedy = "Start it (redis-server, or `deepvis up` with its own), or mend DEEPVIS_BROKER_URL."
-    reason = said.rstrip(".") or type(error).__name__
     return NotReady(f"No message broker answers at {shown(url)} ({reason}).", remedy)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.words import remedy_of
 from core.deadlines import within
 from core.errors import BadSetting, NotReady
 
@@ -143,7 +144,7 @@ def _write_in(folder: Path) -> None:
         with TemporaryFile(dir=found) as file:
             file.write(os.urandom(4096))
     except OSError as error:
-        remedy = "Set DEEPVIS_HOME to a folder that you may write to."
+        remedy = remedy_of(error, "Set DEEPVIS_HOME to a folder that you may write to.")
         raise BadSetting(f"The folder {folder} cannot be used: {error.strerror}.", remedy) from error
 
 

@@ -29,9 +29,14 @@ def in_words(error: Exception) -> DeepvisError | None:
     return _of_the_database(error)
 
 
+def remedy_of(error: OSError, otherwise: str = "") -> str:
+    """What mends an error of the system; `otherwise` where that is not known."""
+    return _REMEDIES.get(error.errno or 0, otherwise)
+
+
 def _of_the_system(error: OSError) -> DeepvisError | None:
-    remedy = _REMEDIES.get(error.errno or 0)
-    if remedy is None:
+    remedy = remedy_of(error)
+    if not remedy:
         return None
     where = f"{error.filename}: " if error.filename else ""
     return BadSetting(f"{where}{error.strerror}.", remedy)

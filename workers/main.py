@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import warnings
+from types import FrameType
 from typing import Any
 
 from celery import signals
@@ -36,6 +37,7 @@ def run(settings: Settings) -> int:
     # Threads that spin while they wait for each other lose most of their time as soon as another program wants a core.
     # OpenMP reads this once, when the child loads torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    signal.signal(signal.SIGTERM, _end_waiting)  # Celery sets its own when it starts
     check_surroundings(settings)
     app = make_celery(settings)
     stop = StopFlag()
@@ -62,6 +64,11 @@ def run(settings: Settings) -> int:
     )
     worker.start()
     return int(worker.exitcode or stop.failed)
+
+
+def _end_waiting(_number: int, _frame: FrameType | None) -> None:
+    """Somebody asked us to stop before there was anything to finish. As process 1 we would not end without a handler."""
+    sys.exit(0)
 
 
 def _starter(child: Child, stop: StopFlag) -> Any:

@@ -1,7 +1,9 @@
 """What a worker looks at before it starts, and what it says about its broker."""
 
 import logging
+import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from celery import bootsteps
@@ -22,49 +24,38 @@ RETRY_SECONDS = 2.0
 
 
 def check_surroundings(settings: Settings) -> None:
-    """Return once this worker can do its work, but for the broker, for which it waits as long as it takes.
+    """Return once this worker can do its work. For its broker it waits as long as it takes.
 
     Raises:
         NotReady: the database does not answer for a minute.
         BadSetting: the database, the picture store or the broker's URL cannot be used.
     """
-    wait_for_database(settings)
+    wait_for("the database", lambda: check_database(settings.resolved_database_url), DATABASE_PATIENCE_SECONDS)
     store = open_store(settings.resolved_store_url)
     within(CHECK_SECONDS, f"the picture store {settings.resolved_store_url}", lambda: check_writable(store))
-    note_broker(settings)
+    wait_for("the message broker", lambda: check_broker(settings.broker_url), math.inf)
 
 
-def wait_for_database(settings: Settings) -> None:
-    """Return once the database answers, has this version's tables and takes changes; nothing of it is kept open.
+def wait_for(what: str, check: Callable[[], None], patience_seconds: float) -> None:
+    """Return once `check` does; say at once that, and why, this waits, and again when the reason is another one.
 
     Raises:
-        NotReady: it does not for a minute.
-        BadSetting: it cannot be used as it is, or its tables are not this version's.
+        NotReady: it does not for `patience_seconds`.
+        BadSetting: waiting does not help.
     """
-    deadline = time.monotonic() + DATABASE_PATIENCE_SECONDS
+    deadline = time.monotonic() + patience_seconds
+    how_long = "as long as it takes" if math.isinf(patience_seconds) else f"{patience_seconds:.0f} s at most"
+    said = ""
     while True:
         try:
-            within(CHECK_SECONDS, "the database", lambda: check_database(settings.resolved_database_url))
+            return within(CHECK_SECONDS, what, check)
         except NotReady as error:
-            left = deadline - time.monotonic()
-            if left <= 0:
+            if time.monotonic() > deadline:
                 raise
-            log.warning("waiting for the database, %.0f seconds more: %s", left, error)
+            if str(error) != said:
+                said = str(error)
+                log.warning("Waiting for %s, %s: %s", what, how_long, error)
             time.sleep(RETRY_SECONDS)
-        else:
-            return
-
-
-def note_broker(settings: Settings) -> None:
-    """Say on one line when the broker does not answer: Celery tries again for ever.
-
-    Raises:
-        BadSetting: its URL is wrong, or the password.
-    """
-    try:
-        within(CHECK_SECONDS, "the message broker", lambda: check_broker(settings.broker_url))
-    except NotReady as error:
-        log.warning("waiting for the message broker, for as long as it takes: %s", error)
 
 
 class SayConnected(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
