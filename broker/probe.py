@@ -13,7 +13,7 @@ ANSWER_SECONDS = 2.0
 REDIS = frozenset({"redis", "rediss"})
 _REMEDY = "Use redis://:password@host:6379/0 or amqp://user:password@host:5672//."
 _REFUSALS = (
-    # what Redis says (its client makes a class of the first word), what that means, what mends it, whether waiting helps
+    # what Redis says (its client makes a class of some first words), what that means, what mends it, may it pass
     (
         r"AuthenticationError|WRONGPASS|NOAUTH|invalid username-password",
         "refuses the password",

@@ -67,7 +67,7 @@ def run(settings: Settings) -> int:
 
 
 def _end_waiting(_number: int, _frame: FrameType | None) -> None:
-    """Somebody asked us to stop before there was anything to finish. As process 1 we would not end without a handler."""
+    """Told to stop before there is anything to finish. As process 1, which ends by no signal of itself, too."""
     sys.exit(0)
 
 

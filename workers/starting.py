@@ -13,6 +13,7 @@ from core.deadlines import within
 from core.errors import NotReady
 from core.settings import Settings
 from db.probe import check_database
+from deepvis.networks.factories import read_networks_file
 from store import open_store
 from store.probe import check_writable
 
@@ -28,8 +29,9 @@ def check_surroundings(settings: Settings) -> None:
 
     Raises:
         NotReady: the database does not answer for a minute.
-        BadSetting: the database, the picture store or the broker's URL cannot be used.
+        BadSetting: the networks file, the database, the picture store or the broker's URL cannot be used.
     """
+    read_networks_file(settings.networks_file)
     wait_for("the database", lambda: check_database(settings.resolved_database_url), DATABASE_PATIENCE_SECONDS)
     store = open_store(settings.resolved_store_url)
     within(CHECK_SECONDS, f"the picture store {settings.resolved_store_url}", lambda: check_writable(store))
