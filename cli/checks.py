@@ -33,6 +33,7 @@ def before_up(settings: "Settings") -> None:
 
     warn_of_unknown_settings()
     check_listen(settings)
+    check_listening(settings.host, 0)  # it takes another port where the one of the settings is taken
     read_networks_file(settings.networks_file)
     check_home(settings)
     check_space(settings)
@@ -51,7 +52,7 @@ def before_api(settings: "Settings") -> None:
 
     warn_of_unknown_settings()
     check_listen(settings)
-    check_port(settings)
+    check_listening(settings.host, settings.port)
     check_database(settings)
     check_store(settings, only_read=True)
     try:
@@ -125,15 +126,15 @@ def check_space(settings: "Settings") -> None:
         raise BadSetting(f"There are only {size(free)} free at {settings.home_path}.", remedy)
 
 
-def check_port(settings: "Settings") -> None:
-    """Return if the web server can listen where it should; else raise why not."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def check_listening(host: str, port: int) -> None:
+    """Return if a web server can listen there; else raise why not. Port 0 is any."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
+            probe.bind((host, port))
         except OSError as error:  # the host's name too
-            where = f"{settings.host}:{settings.port}"
+            where = f"{host}:{port}" if port else host
             remedy = "Set DEEPVIS_PORT or --port to a free port, DEEPVIS_HOST or --host to an address of this machine."
             raise BadSetting(f"The web server cannot listen on {where}: {error.strerror}.", remedy) from error
 
