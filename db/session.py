@@ -70,9 +70,10 @@ def make_sessions(engine: Engine) -> Sessions:
     return Sessions(engine)
 
 
-def make_engine(url: str, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
+def make_engine(url: str, *, pool_size: int = 8, busy_seconds: float = BUSY_SECONDS) -> Engine:
     """An engine for an SQLite file ("sqlite:///path") or PostgreSQL ("postgresql://..."). Opens no connection.
 
+    Up to `pool_size` connections to PostgreSQL are kept open; more are opened for as long as they are needed.
     `busy_seconds` is how long a writer waits for SQLite's lock.
 
     Raises:
@@ -83,7 +84,7 @@ def make_engine(url: str, *, busy_seconds: float = BUSY_SECONDS) -> Engine:
         return _sqlite_engine(parsed, busy_seconds)
     # What the URL itself says about the connection goes before.
     arguments = {name: value for name, value in _POSTGRES_CLIENT.items() if name not in parsed.query}
-    engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=24, connect_args=arguments)
+    engine = create_engine(parsed, pool_pre_ping=True, pool_size=pool_size, max_overflow=24, connect_args=arguments)
     event.listen(engine, "connect", _accept_any_text)
     event.listen(engine, "connect", _let_nothing_linger)
     return engine
