@@ -362,7 +362,7 @@ def test_a_worker_whose_device_fails_says_so_and_ends(
 ) -> None:
     (tmp_path / "torch.py").write_text(torch)
     path = os.pathsep.join([str(tmp_path), *sys.path])
-    env = environment(tmp_path / "home", own_redis.url, database_url=migrated) | {"PYTHONPATH": path}
+    env = environment(tmp_path / "home", own_redis.url, database_url=migrated, device="cuda") | {"PYTHONPATH": path}
     command = [sys.executable, "-P", "-m", "workers.main"]
     ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode != 0
