@@ -14,6 +14,7 @@ from cli.service import api, worker
 from cli.status import status
 from cli.store import store_group
 from cli.up import demo, up
+from cli.words import in_words
 from core.errors import DeepvisError
 
 ERROR_STATUS = 2
@@ -29,10 +30,13 @@ class CommandLine(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except DeepvisError as error:
+        except Exception as error:
+            ours = in_words(error)
+            if ours is None:
+                raise
             if ctx.params.get("debug"):
                 traceback.print_exc()
-            report(error)
+            report(ours)
             ctx.exit(ERROR_STATUS)
 
 
