@@ -9,6 +9,7 @@ import click
 from cli.atlases import atlas, cancel, retry
 from cli.database import db
 from cli.doctor import doctor
+from cli.health import health
 from cli.networks import layers, networks
 from cli.service import api, worker
 from cli.status import status
@@ -53,7 +54,7 @@ def main(debug: bool) -> None:
     """
 
 
-for command in (up, demo, atlas, status, cancel, retry, networks, layers, worker, api, db, doctor):
+for command in (up, demo, atlas, status, cancel, retry, networks, layers, worker, api, db, health, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

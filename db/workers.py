@@ -55,3 +55,10 @@ def live(session: Session, within_seconds: float) -> int:
     since = clock.after(clock.now(session), -within_seconds)
     statement = select(func.count()).select_from(Worker).where(Worker.stopped_at.is_(None))
     return session.scalar(statement.where(Worker.heartbeat_at >= since)) or 0
+
+
+def lives_on(session: Session, host: str, within_seconds: float) -> bool:
+    """Whether a worker of `host` has reported within the last `within_seconds` and has not stopped."""
+    since = clock.after(clock.now(session), -within_seconds)
+    statement = select(Worker.id).where(Worker.host == host[:80], Worker.stopped_at.is_(None))
+    return session.scalar(statement.where(Worker.heartbeat_at >= since).limit(1)) is not None

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from core.settings import Settings, load_settings
 from core.specs import NetworkSource
