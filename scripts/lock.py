@@ -3,8 +3,8 @@
 uv resolves pyproject.toml for every platform and every Python that it allows. Versions that are locked already stay,
 unless uv is told otherwise: `make lock ARGS='--upgrade-package flask'`, or `--upgrade` for all of them.
 
-Other builds of torch (for CPUs alone, say) are other files, with hashes of their own. Those of the package index or
-folder that `--torch-builds` names are added; what was added before stays as long as torch's version does.
+torch for CPUs alone is a version of its own ("+cpu") that lies elsewhere. `--cpu-builds` names a package index or a
+folder with its files; the hashes that are known already stay as long as torch's version does.
 """
 
 import argparse
@@ -20,7 +20,8 @@ FOLDER = ROOT / "requirements"
 WHAT = {
     "build": "What builds deepvis itself, and packages that have no wheel for some platform.",
     "run": "What deepvis runs on beside torch.",
-    "torch": "torch, in every build that may be installed.",
+    "torch": "torch, for GPUs where there are builds for them.",
+    "torch-cpu": "torch for CPUs alone, where pip is told of it.",
     "cuda": "What torch needs beside it where its build is for GPUs.",
     "dev": "What tests, linters and measurements need beside that.",
 }
@@ -39,14 +40,14 @@ def compile_lock(known: Lock, *options: str) -> Lock:
         return parse(output.read_text())
 
 
-def torch_builds(version: str, where: str) -> list[str]:
-    """Hashes of every build of this version of torch at `where`, a package index's address or a folder of wheels."""
+def cpu_builds(pin: str, where: str) -> list[str]:
+    """Hashes of the files for `pin`, a torch for CPUs, at `where`: a package index's address or a folder of wheels."""
     if Path(where).is_dir():
-        wheels = Path(where).glob(f"torch-{version}[+-]*.whl")
+        wheels = Path(where).glob(f"{pin.replace('==', '-')}-*.whl")
         return [f"sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}" for wheel in wheels]
     with tempfile.TemporaryDirectory() as folder:
         wish = Path(folder) / "torch.in"
-        wish.write_text(f"torch=={version}\n")
+        wish.write_text(f"{pin}\n")
         found = parse(_compile(str(wish), "--no-deps", "--default-index", where))
     return [name for hashes in found.values() for name in hashes]
 
@@ -88,22 +89,21 @@ def _compile(*options: str) -> str:
     return done.stdout
 
 
-def _with_builds(torch: Lock, known: Lock, where: str) -> Lock:
-    [(pin, hashes)] = torch.items()
-    more = torch_builds(pin.partition("==")[2], where) if where else []
-    return {pin: sorted({*hashes, *known.get(pin, []), *more})}
+def _for_cpus(torch: Lock, known: Lock, where: str) -> Lock:
+    pin = f"{next(iter(torch))}+cpu"
+    return {pin: sorted({*known.get(pin, []), *(cpu_builds(pin, where) if where else [])})}
 
 
 def main() -> None:
     """Write the files."""
     parser = argparse.ArgumentParser(description="Write requirements/*.txt; other options are uv's.")
-    parser.add_argument("--torch-builds", default="", metavar="WHERE", help="package index or folder of other builds")
+    parser.add_argument("--cpu-builds", default="", metavar="WHERE", help="package index or folder of torch for CPUs")
     given, options = parser.parse_known_args()
     known = parse("".join(path.read_text() for path in FOLDER.glob("*.txt")))
-    everything = compile_lock(known, "--extra", "dev", *options)
+    everything = compile_lock({pin: known[pin] for pin in known if "+" not in pin}, "--extra", "dev", *options)
     run = compile_lock(everything)
     locks = split(run, everything | run)
-    locks["torch"] = _with_builds(locks["torch"], known, given.torch_builds)
+    locks["torch-cpu"] = _for_cpus(locks["torch"], known, given.cpu_builds)
     for name, lock in locks.items():
         (FOLDER / f"{name}.txt").write_text(render(WHAT[name], lock))
 

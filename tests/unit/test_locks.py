@@ -43,13 +43,14 @@ def test_every_dependency_is_locked_within_its_range(who: str, requirement: Requ
 def test_every_pin_is_exact_with_hashes(name: str) -> None:
     for pin, hashes in FILES[name].items():
         [only] = Requirement(pin).specifier
-        assert (only.operator, "+" in only.version) == ("==", False), pin
+        assert (only.operator, "+" in only.version) == ("==", name == "torch-cpu"), pin
         assert hashes, pin
         assert all(each.startswith("sha256:") and len(each) == 71 for each in hashes), pin
 
 
 def test_torch_and_torchvision_fit_each_other() -> None:
     assert pins("torch") == {"torch": "2.13.0"}
+    assert pins("torch-cpu") == {"torch": "2.13.0+cpu"}
     assert pins("run")["torchvision"] == "0.28.0"
 
 
@@ -84,17 +85,18 @@ def test_the_files_are_split_by_who_needs_them() -> None:
     assert {name: [pin[0] for pin in each] for name, each in found.items()} == {
         "build": ["s"],
         "torch": ["t"],
+        "torch-cpu": [],
         "cuda": ["t"],
         "run": ["c"],
         "dev": ["p"],
     }
 
 
-def test_other_builds_of_torch_are_found_in_a_folder(tmp_path: Path) -> None:
-    for name in ("torch-2.1.0+cpu-cp311", "torch-2.1.0-cp312", "torch-2.1.01-cp311", "torchvision-2.1.0-cp311"):
+def test_builds_of_torch_for_cpus_are_found_in_a_folder(tmp_path: Path) -> None:
+    for name in ("torch-2.1.0+cpu-cp311", "torch-2.1.0+cpu-cp312", "torch-2.1.0-cp311", "torchvision-2.1.0+cpu-cp311"):
         (tmp_path / f"{name}.whl").write_text(name)
-    wanted = {hashlib.sha256(name).hexdigest() for name in (b"torch-2.1.0+cpu-cp311", b"torch-2.1.0-cp312")}
-    assert set(lock.torch_builds("2.1.0", str(tmp_path))) == {f"sha256:{each}" for each in wanted}
+    wanted = {hashlib.sha256(name).hexdigest() for name in (b"torch-2.1.0+cpu-cp311", b"torch-2.1.0+cpu-cp312")}
+    assert set(lock.cpu_builds("torch==2.1.0+cpu", str(tmp_path))) == {f"sha256:{each}" for each in wanted}
 
 
 # --- installation ------------------------------------------------------------------
