@@ -8,7 +8,7 @@ import yaml
 from sqlalchemy import text
 
 from core.specs import ShardSpec
-from db import atlases, networks
+from db import atlases, networks, planning
 from db.leases import commit_shard, lease_shard
 from db.models import Atlas, Shard, ShardState
 from db.session import Sessions, make_engine, make_sessions
@@ -63,7 +63,7 @@ def create(sessions: Sessions, kind: str = "any") -> str:
 
 def plan(sessions: Sessions, atlas_id: str, shards: list[ShardSpec]) -> None:
     with sessions.begin() as session:
-        atlases.save_plan(session, atlas_id, shards)
+        records.save_plan(session, atlas_id, shards)
 
 
 def describe(sessions: Sessions) -> None:
@@ -94,9 +94,12 @@ def test_an_atlas_wants_somebody_from_its_wish_to_its_last_shard(sessions: Sessi
     atlas_id = create(sessions)
     assert wanted() == everywhere(1)  # queued
     with sessions.begin() as session:
-        assert atlases.begin_planning(session, atlas_id, 60)
+        planner = planning.begin_planning(session, atlas_id, 60)
+    assert planner is not None
     assert wanted() == everywhere(1)  # planning
-    plan(sessions, atlas_id, records.shards("conv", [(0, 1), (2, 3), (4, 5)]))
+    with sessions.begin() as session:
+        planning.extend_plan(session, planner, 0, records.shards("conv", [(0, 1), (2, 3), (4, 5)]))
+        planning.finish_planning(session, planner)
     assert wanted() == everywhere(3)
     with sessions() as session:
         ids = [shard.id for shard in session.query(Shard)]
@@ -124,8 +127,6 @@ def test_workers_come_for_atlases_that_they_may_compute(sessions: Sessions, want
     describe(sessions)
     gpu = create(sessions, "gpu")
     assert wanted() == {"gpu": 1, "cpu": 0}
-    with sessions.begin() as session:
-        atlases.begin_planning(session, gpu, 60)
     plan(sessions, gpu, records.shards("conv", [(0, 1), (2, 3)]))
     assert wanted() == {"gpu": 2, "cpu": 0}
     create(sessions, "cpu")

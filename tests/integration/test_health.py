@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from cli.health import reachable
 from cli.main import main
+from core.specs import DeviceKind
 from db import workers
 from db.models import Network
 from db.session import Sessions
@@ -35,7 +36,12 @@ def named(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
 
 def beat(sessions: Sessions, host: str) -> None:
     with sessions.begin() as session:
-        workers.beat(session, WorkerBeat(id=f"{host}:1:a", host=host, pid=1, device="cpu", queues="", versions={}))
+        workers.beat(
+            session,
+            WorkerBeat(
+                id=f"{host}:1:a", host=host, pid=1, device="cpu", device_kind=DeviceKind.CPU, queues="", versions={}
+            ),
+        )
 
 
 def test_a_worker_that_beats_is_healthy_until_it_stops(named: None, sessions: Sessions) -> None:
