@@ -9,6 +9,7 @@ import click
 from cli.atlases import atlas, cancel, retry
 from cli.database import db
 from cli.doctor import doctor
+from cli.health import health
 from cli.networks import layers, networks
 from cli.service import api, worker
 from cli.status import status
@@ -58,7 +59,7 @@ def main(debug: bool) -> None:
     """
 
 
-for command in (up, demo, atlas, status, cancel, retry, networks, layers, worker, api, db, store_group, doctor):
+for command in (up, demo, atlas, status, cancel, retry, networks, layers, worker, api, db, store_group, health, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":
