@@ -17,14 +17,15 @@ from broker.app import QUEUES, make_celery
 from core.errors import BadSetting, DeepvisError
 from core.settings import Settings, load_settings
 from db.session import check_schema, make_engine
+from workers import logs
 from workers.credit import CreditGuard
+from workers.metrics_server import check_metrics
 from workers.stopping import StopFlag, ask_to_stop
 from workers.tasks import Child, register
 
 log = logging.getLogger(__name__)
 
 DATABASE_PATIENCE_SECONDS = 60.0
-CHATTY_LOGGERS = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
 
 
 def run(settings: Settings) -> int:
@@ -33,8 +34,10 @@ def run(settings: Settings) -> int:
     SIGTERM and Ctrl-C finish the shard at hand within `settings.stop_seconds` or give it back.
 
     Raises:
-        BadSetting: the database or the broker's address cannot be used.
+        BadSetting: the database or the broker's address cannot be used, or metrics would be served to everybody.
     """
+    logs.set_up(settings)
+    check_metrics(settings)
     # Threads that spin while they wait for each other lose most of their time as soon as another program wants a core.
     # OpenMP reads this once, when the child loads torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -48,7 +51,6 @@ def run(settings: Settings) -> int:
     signals.worker_process_init.connect(starter, weak=False)
     signals.worker_process_shutdown.connect(child.close, weak=False)
     signals.worker_shutting_down.connect(ender, weak=False)
-    _quieten(settings)
     # It warns of pickle, which is refused here, and names an option that is not here either.
     warnings.simplefilter("ignore", SecurityWarning)
     app.steps["consumer"].add(CreditGuard)
@@ -58,7 +60,7 @@ def run(settings: Settings) -> int:
         loglevel=logging.getLevelNamesMapping()[settings.log_level],
         without_gossip=True,
         without_mingle=True,
-        without_heartbeat=True,
+        without_heartbeat=not settings.celery_events,
         quiet=True,
     )
     worker.start()
@@ -107,13 +109,6 @@ def _ender(stop: StopFlag, stop_seconds: float) -> Any:
         ask_to_stop(stop, stop_seconds)
 
     return end
-
-
-def _quieten(settings: Settings) -> None:
-    """Leave the log to what this worker says: two lines a task from Celery say nothing about units."""
-    if settings.log_level != "DEBUG":
-        for name in CHATTY_LOGGERS:
-            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def main() -> int:

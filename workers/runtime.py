@@ -13,6 +13,7 @@ from celery import Celery
 
 from broker.app import QUEUES
 from broker.messages import send_describe
+from core.logs import identify
 from core.settings import Settings
 from db import networks as network_commands
 from db.workers import WorkerBeat
@@ -23,6 +24,8 @@ from workers.device import choose_device, choose_threads
 from workers.heartbeat import Heartbeat
 from workers.held import HeldLeases
 from workers.ledger import Ledger
+from workers.metrics import WorkerMetrics
+from workers.metrics_server import MetricsServer
 from workers.networks import Networks
 from workers.reasons import first_line
 from workers.stopping import StopFlag
@@ -43,17 +46,22 @@ class Runtime:
         self.version = version("deepvis")
         self.device = choose_device(settings)
         self.ledger = Ledger(settings, f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}")
+        identify(worker=self.ledger.worker_id)
         self.store = open_store(settings.resolved_store_url)
         self.networks = Networks(settings, self.store, self.device)
         self.held = HeldLeases(stop)
         self.heartbeat = Heartbeat(settings, self.ledger, celery, self.held, self._beat)
-        self.committer = Committer(self.ledger, self.store, self.held, self.heartbeat.wake)
+        self.metrics = WorkerMetrics()
+        self.metrics_server = MetricsServer(settings, self.metrics.registry)
+        self.committer = Committer(self.ledger, self.store, self.held, self.metrics, self.heartbeat.wake)
         self._closing = threading.Event()
 
     def start(self) -> None:
         """Begin to beat, make the networks known, and say what this worker is."""
         self.heartbeat.start()
         threading.Thread(target=self._announce_networks, name="catalogue", daemon=True).start()
+        self.metrics.introduce(id=self.ledger.worker_id, device=self.device_name, **self._versions())
+        self.metrics_server.start()
         versions = " ".join(f"{name}={number}" for name, number in self._versions().items())
         log.info(
             "deepvis worker ready: device=%s threads=%d queues=%s %s id=%s pid=%d",
@@ -70,6 +78,7 @@ class Runtime:
         self._closing.set()
         self.committer.close()
         self.heartbeat.stop()
+        self.metrics_server.close()
         self.ledger.close()
 
     @property
