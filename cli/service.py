@@ -27,11 +27,13 @@ def worker(ctx: click.Context) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
 def api(host: str | None, port: int | None) -> None:
     """Run the web server: the REST API, its documentation and the gallery."""
+    from api import logs
     from api.security import check_listen
     from cli.running import connected_settings
     from db.session import check_schema, make_engine
 
     settings = connected_settings(**given(host=host, port=port))
+    logs.set_up(settings)
     check_listen(settings)
     engine = make_engine(settings.resolved_database_url)
     check_schema(engine)  # here, where it is said in two lines, and not with a traceback in gunicorn's child
@@ -55,6 +57,7 @@ def gunicorn_options(settings: "Settings") -> dict[str, Any]:
         "timeout": 60,
         "graceful_timeout": 3,
         "keepalive": 15,
+        "logger_class": "api.logs.Logger",
         "loglevel": settings.log_level.lower(),
         "control_socket_disable": True,
         "limit_request_line": 8190,

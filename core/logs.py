@@ -156,7 +156,7 @@ def _iso(seconds: float) -> str:
 
 
 def _folded(text: str) -> str:
-    return " ".join(text.split("\n")).rstrip() if "\n" in text else text
+    return " ".join(line.strip() for line in text.splitlines() if line.strip()) if "\n" in text else text
 
 
 def _first_line(error: BaseException) -> str:

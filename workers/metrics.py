@@ -34,7 +34,7 @@ class WorkerMetrics:
     """The counters of one worker process, in a registry of its own."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each, of when it began; Prometheus needs none
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # series of when each began: nobody needs them
         self.registry = CollectorRegistry()
         r = self.registry
         self._info = Info("deepvis_worker", "What this worker is", registry=r)
