@@ -11,7 +11,7 @@ blueprint = APIBlueprint("metrics", __name__, tag="Service")
 
 
 @blueprint.get("/metrics")
-@blueprint.doc(responses={200: {"description": "The metrics as text", "content": {"text/plain": {}}}})
+@blueprint.doc(responses={200: {"description": "The metrics as text", "content": {"text/plain": {}}}})  # type: ignore[arg-type]  # as APIFlask takes it
 def show_metrics() -> Response:
     """Queue, workers, atlases and requests in Prometheus's text format.
 
