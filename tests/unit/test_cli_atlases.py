@@ -163,7 +163,7 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_kept(services: Servi
     result = run("atlas", "demo", "--weights", str(path))
     assert result.exit_code == 2
     assert "Traceback" not in result.stderr
-    assert list(services.store.keys()) == []
+    assert list(services.store.entries()) == []
     with services.sessions() as session:
         assert session.query(atlases.Atlas).count() == 0
 
