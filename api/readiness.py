@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
 
 from api.services import Services
-from core.errors import BadSetting, NotFound
+from core.errors import BadSetting, NotFound, StoreUnavailable
 from db.session import check_schema
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def check_store(parts: Services) -> PartState:
         parts.store.get(NO_KEY, most_bytes=0)
     except NotFound:
         return "ok"
-    except BadSetting:
+    except (StoreUnavailable, BadSetting):
         return "unusable"
     return "ok"
 

@@ -10,7 +10,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from core.errors import BadCheckpoint, BadNetwork, BadSetting, NotFound, NotReady
+from core.errors import BadCheckpoint, BadNetwork, BadSetting, NotFound, StoreUnavailable
 from db.outages import OUTAGES
 from workers.gpus import GpuCollector
 from workers.stages import STAGES, StageTimes
@@ -23,7 +23,7 @@ _KINDS: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (
     ("network", (BadNetwork,)),
     ("checkpoint", (BadCheckpoint,)),
     ("database", OUTAGES),
-    ("store", (BadSetting, NotFound, NotReady, OSError)),
+    ("store", (StoreUnavailable, BadSetting, NotFound, OSError)),
 )
 REASONS = (*(reason for reason, _ in _KINDS), "other")
 """Why a try failed, in few words that do not grow; the log and the shard's row have the whole sentence."""

@@ -11,6 +11,7 @@ from db.queries.workers import Job, WorkerDetails, Workforce
 KINDS = {"gpu": "GPU", "cpu": "CPU", "any": "any device"}
 PRIORITIES = {"interactive": "interactive", "batch": "batch", "undecided": "not decided yet"}
 MOST_RANGES = 40  # characters of a job's units
+JUST_NOW_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class WorkerCard:
     """A worker in words."""
 
     key: str  # for the page's script
-    device: str
     kind: str
-    where: str
+    host: str
+    device: str  # and which process on it
     state: str
     state_class: str
     alive: bool
@@ -57,7 +58,8 @@ class QueueRow:
 class WorkersPage:
     """The whole page."""
 
-    cards: list[WorkerCard]
+    alive: list[WorkerCard]
+    gone: list[WorkerCard]
     summary: list[str]
     queue: list[QueueRow]
     alarm: str  # empty: nothing is wrong
@@ -65,8 +67,10 @@ class WorkersPage:
 
 def workers_page(force: Workforce) -> WorkersPage:
     """The page of `force`."""
+    cards = [worker_card(worker) for worker in force.workers]
     return WorkersPage(
-        cards=[worker_card(worker) for worker in force.workers],
+        alive=[card for card in cards if card.alive],
+        gone=[card for card in cards if not card.alive],
         summary=_summary(force),
         queue=[_queue_row(depth) for depth in force.queue],
         alarm=_alarm(force),
@@ -78,9 +82,9 @@ def worker_card(worker: WorkerDetails) -> WorkerCard:
     state, state_class = _state(worker)
     return WorkerCard(
         key=worker.id,
-        device=worker.device.replace("-", " ") if worker.device_kind == "gpu" else worker.device,
         kind=KINDS.get(worker.device_kind, worker.device_kind),
-        where=f"{worker.host}, process {worker.pid}",
+        host=worker.host,
+        device=_device(worker),
         state=state,
         state_class=state_class,
         alive=worker.alive,
@@ -89,6 +93,12 @@ def worker_card(worker: WorkerDetails) -> WorkerCard:
         numbers=_numbers(worker),
         versions=" · ".join(f"{name} {number}" for name, number in worker.versions.items()),
     )
+
+
+def _device(worker: WorkerDetails) -> str:
+    if worker.device.lower() == worker.device_kind:
+        return f"Process {worker.pid}"
+    return f"{worker.device.replace('-', ' ')}, process {worker.pid}"
 
 
 def _state(worker: WorkerDetails) -> tuple[str, str]:
@@ -117,19 +127,14 @@ def _job(job: Job) -> JobWords:
 
 
 def _numbers(worker: WorkerDetails) -> list[tuple[str, str]]:
-    """Pairs of a name and what it is."""
-    lately = worker.lately_per_second
-    fast = rate(worker.images_per_second) if worker.images_per_second else "not known yet"
-    now = ([("Lately", rate(lately) if lately else "nothing")]) if lately is not None else []
-    beat = [("Heartbeat", f"{duration(worker.heartbeat_seconds)} ago")] if worker.alive else []
-    return [
-        ("While computing", fast),
-        *now,
-        ("Pictures", count(worker.images_done)),
-        ("Shards", _shards(worker)),
-        ("Up" if worker.alive else "Was up", duration(worker.up_seconds)),
-        *beat,
-    ]
+    """Pairs of a name and what it is; of one that is gone, what it did."""
+    speed = rate(worker.images_per_second) if worker.images_per_second else "not known yet"
+    did = [("Speed", speed), ("Pictures", count(worker.images_done)), ("Shards", _shards(worker))]
+    if not worker.alive:
+        return did
+    lately = rate(worker.lately_per_second) if worker.lately_per_second else "none"
+    beat = "just now" if worker.heartbeat_seconds < JUST_NOW_SECONDS else f"{duration(worker.heartbeat_seconds)} ago"
+    return [*did, ("Last 5 minutes", lately), ("Up", duration(worker.up_seconds)), ("Heartbeat", beat)]
 
 
 def _shards(worker: WorkerDetails) -> str:

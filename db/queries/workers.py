@@ -44,7 +44,7 @@ class WorkerDetails:
     alive: bool
     stopped: bool  # it said goodbye
     heartbeat_seconds: float  # since its last heartbeat
-    up_seconds: float  # from its start until its last heartbeat
+    up_seconds: float  # from its start until now, or its last heartbeat
     images_done: int
     shards_done: int
     shards_failed: int
@@ -87,7 +87,7 @@ def _workers(session: Session, moment: datetime) -> Iterator[WorkerDetails]:
 def _details(row: Worker, moment: datetime, jobs: tuple[Job, ...], images_lately: int) -> WorkerDetails:
     silent = (moment - row.heartbeat_at).total_seconds()
     alive = row.stopped_at is None and silent <= ALIVE_SECONDS
-    up = (row.heartbeat_at - row.started_at).total_seconds()
+    up = ((moment if alive else row.heartbeat_at) - row.started_at).total_seconds()
     window = min(LATELY_SECONDS, max((moment - row.started_at).total_seconds(), 1.0))
     return WorkerDetails(
         id=row.id,

@@ -211,7 +211,7 @@ def add_atlases(session: Session, network: models.Network, layers: list[models.L
         asked, finished = now - ago, now - finished_ago if finished_ago else None
         session.add(models.Atlas(
             id=atlas_id, network_id=network.id, spec=spec, state=state, created_at=asked,
-            planned_at=asked + timedelta(seconds=3), finished_at=finished, images=0,
+            planned_at=asked + timedelta(seconds=3), finished_at=finished, images=0, priority="batch",
         ))  # fmt: skip
         session.flush()
         add_shards(session, atlas_id, layers, state, now)
@@ -245,6 +245,7 @@ def make_shard(atlas_id: str, layer: models.Layer, start: int, now: datetime) ->
         atlas_id=atlas_id, layer_id=layer.id, recipe_hash=FOURIER.content_hash(), units=units, seeds=1,
         images=len(units), cost_seconds=20.0, state=models.ShardState.DONE, fraction=1.0, attempts=1,
         started_at=now - timedelta(seconds=90), finished_at=now - timedelta(seconds=30), seconds=18.0,
+        lease_worker="seed:1:1",
     )  # fmt: skip
 
 
