@@ -16,7 +16,7 @@ from db.session import check_schema
 
 log = logging.getLogger(__name__)
 
-LIMIT_SECONDS = 1.5
+LIMIT_SECONDS = 1.2
 EXTENSION = "deepvis_probes"
 NO_KEY = "0" * 64
 """A key that nothing has: asking for it reaches the store and reads nothing."""
