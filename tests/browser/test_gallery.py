@@ -287,7 +287,9 @@ def test_workers_are_shown_with_what_they_do(visit):
 def test_workers_that_went_are_greyed(visit):
     page, _ = visit("/workers")
     gone = page.get_by_role("region", name="Gone within the hour").locator(".worker.gone")
-    assert gone.locator(".state").all_inner_texts() == ["Stopped 20 minutes ago", "Gone 15 minutes ago"]
+    stopped, silent = gone.locator(".state").all_inner_texts()
+    assert re.fullmatch(r"Stopped \d+ minutes ago", stopped)
+    assert re.fullmatch(r"Gone \d+ minutes ago", silent)
     lively = page.locator(".worker:not(.gone) h3").first
     assert colour(gone.locator("h3").first) != colour(lively)
 
@@ -321,11 +323,11 @@ def test_the_workers_page_fits(visit, shots, size):
 def test_the_workers_page_without_script_asks_to_be_loaded_again(visit):
     page, seen = visit("/workers", java_script_enabled=False)
     assert page.locator(".worker").count() == 4
-    assert page.locator("noscript meta[http-equiv=refresh]").count() == 1 or "refresh" in page.content()
+    assert page.locator("meta[http-equiv=refresh]").get_attribute("content") == "10"
     assert seen.paths("/workers/live") == []
 
 
 def test_the_workers_page_of_an_empty_installation(visit, bare_gallery):
     page, _ = visit("/workers", base=bare_gallery)
-    assert page.get_by_text("no worker is alive").is_visible()
+    assert page.get_by_text("No worker is alive", exact=True).is_visible()
     assert page.get_by_text("Nothing waits.").is_visible()

@@ -44,3 +44,12 @@ def test_a_worker_tries_for_ever_and_never_waits_for_ever(celery):
 def test_control_comes_before_shards(celery):
     assert tuple(celery.amqp.queues) == QUEUES == ("control", "shards")
     assert celery.conf.broker_transport_options["queue_order_strategy"] == "priority"
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_events_and_commands_only_for_who_watches(wanted):
+    app = make_celery(load_settings(celery_events=wanted))
+    assert app.conf.worker_send_task_events is wanted
+    assert app.conf.task_send_sent_event is wanted
+    assert app.conf.worker_enable_remote_control is wanted
+    app.close()
