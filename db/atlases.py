@@ -10,27 +10,20 @@ from sqlalchemy.orm import Session
 
 from core.errors import Conflict, InvalidRequest, NotDescribed, UnitOutOfRange, UnknownLayer, nearest
 from core.specs import AtlasSpec
-from db import clock, networks
+from db import clock, networks, tallies
 from db.bulk import insert_missing
 from db.completion import finish_if_done, lock_atlas, start
 from db.ids import time_ordered
 from db.models import Atlas, AtlasState, Layer, Network, NetworkState, Recipe, Shard, ShardState
-from db.planning import begin_planning, fail_planning, save_plan, take_unplanned
-
-__all__ = [
-    "begin_planning",
-    "check_spec",
-    "create",
-    "fail_planning",
-    "finish_if_done",
-    "request_cancel",
-    "retry_failed",
-    "save_plan",
-    "take_unplanned",
-]
+from db.planning import forget_plan
 
 MAX_KEY_CHARACTERS = 200
 UNFINISHED = (AtlasState.QUEUED, AtlasState.PLANNING, AtlasState.RUNNING)
+AFRESH = {
+    "attempts": 0, "setbacks": 0, "retry_at": None, "error": None, "enqueued_at": None, "fraction": 0.0,
+    "finished_at": None,
+}  # fmt: skip
+"""What is forgotten of a shard that is tried again."""
 
 
 def create(
@@ -104,7 +97,10 @@ def request_cancel(session: Session, atlas_id: str) -> Atlas:
     if atlas.state not in UNFINISHED:
         raise Conflict(f"The atlas is over already ({_words(atlas.state)}).", "Only unfinished atlases are cancelled.")
     atlas.state, atlas.finished_at = AtlasState.CANCELLED, clock.now(session)
-    _move_shards(session, atlas_id, (ShardState.PENDING,), ShardState.CANCELLED)
+    if atlas.planned_at is None:
+        forget_plan(session, atlas_id)
+    else:
+        _move_shards(session, atlas_id, (ShardState.PENDING,), ShardState.CANCELLED)
     return atlas
 
 
@@ -138,18 +134,16 @@ def _queue_again(atlas: Atlas) -> None:
     if atlas.state in UNFINISHED:
         raise Conflict(f"The atlas is {_words(atlas.state)}.", "Wait until it is over.")
     atlas.state, atlas.error, atlas.finished_at = AtlasState.QUEUED, None, None
-    atlas.plan_attempts, atlas.plan_expires_at = 0, None
+    atlas.plan_attempts, atlas.plan_token, atlas.plan_expires_at = 0, None, None
 
 
 def _move_shards(session: Session, atlas_id: str, sources: Sequence[ShardState], target: ShardState) -> int:
-    again = {"attempts": 0, "error": None, "enqueued_at": None, "fraction": 0.0} if target == ShardState.PENDING else {}
-    moved = (
-        update(Shard)
-        .where(Shard.atlas_id == atlas_id, Shard.state.in_(sources))
-        .values(state=target, **again)
-        .execution_options(synchronize_session=False)
-    )
-    return session.connection().execute(moved).rowcount
+    moved = update(Shard).where(Shard.atlas_id == atlas_id, Shard.state.in_(sources))
+    moved = moved.values(state=target, **(AFRESH if target == ShardState.PENDING else {}))
+    session.flush()
+    count = session.connection().execute(moved.execution_options(synchronize_session=False)).rowcount
+    tallies.recount(session, atlas_id)
+    return count
 
 
 def _normalised(spec: AtlasSpec) -> AtlasSpec:

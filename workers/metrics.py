@@ -15,8 +15,9 @@ from db.outages import OUTAGES
 from workers.gpus import GpuCollector
 from workers.stages import STAGES, StageTimes
 
-OUTCOMES = ("done", "failed", "given_back", "lost")
-"""Of a try at a shard: committed; failed; given back unfinished; finished after its lease was somebody else's."""
+OUTCOMES = ("done", "failed", "set_back", "given_back", "lost")
+"""Of a try at a shard: committed; failed; set back by what is around it (store, database), which does not count;
+given back unfinished; finished after its lease was somebody else's."""
 _KINDS: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (
     ("time_limit", (SoftTimeLimitExceeded,)),
     ("memory", (MemoryError,)),
@@ -40,7 +41,9 @@ class WorkerMetrics:
         self._info = Info("deepvis_worker", "What this worker is", registry=r)
         self._images = Counter("deepvis_unit_images", "Unit-images committed", registry=r)
         self._shards = Counter("deepvis_shards", "Tries at shards by outcome", ["outcome"], registry=r)
-        self._failures = Counter("deepvis_shard_failures", "Failed tries by reason", ["reason"], registry=r)
+        self._failures = Counter(
+            "deepvis_shard_failures", "Tries that failed or were set back, by reason", ["reason"], registry=r
+        )
         about = "Seconds of a shard in a stage; threads that encode and store are added up"
         self._stages = Histogram("deepvis_shard_stage_seconds", about, ["stage"], registry=r, buckets=BUCKETS)
         self._busy = Counter("deepvis_worker_busy_seconds", "Seconds spent loading and computing", registry=r)
@@ -81,9 +84,9 @@ class WorkerMetrics:
         """A finished shard could not be committed: it is somebody else's now."""
         self._shards.labels("lost").inc()
 
-    def failed(self, error: BaseException) -> None:
-        """A try failed for `error`."""
-        self._shards.labels("failed").inc()
+    def failed(self, error: BaseException, *, set_back: bool = False) -> None:
+        """A try failed for `error`; `set_back`: it was not to blame, and does not count."""
+        self._shards.labels("set_back" if set_back else "failed").inc()
         self._failures.labels(reason_of(error)).inc()
 
 

@@ -5,10 +5,11 @@ import logging
 from core.errors import Cancelled, LostLease
 from core.logs import log_context
 from db.leases import Lease
-from deepvis.engine import Engine
 from workers.committer import Parcel, describe_work, ids
+from workers.engines import Engine
 from workers.held import HeldLease
-from workers.reasons import explain, report
+from workers.ledger import AWAY
+from workers.reasons import explain, first_line, is_setback, report
 from workers.runtime import Runtime
 from workers.stages import StageTimes
 
@@ -33,6 +34,7 @@ def run_shard(runtime: Runtime, shard_id: int) -> None:
 def _work(runtime: Runtime, lease: Lease, times: StageTimes) -> None:
     held = runtime.held.add(lease)
     try:
+        runtime.committer.check_store()
         runtime.committer.finish(_compute(runtime, held, times))
     except BaseException as error:
         runtime.held.remove(lease)
@@ -46,7 +48,7 @@ def _compute(runtime: Runtime, held: HeldLease, times: StageTimes) -> Parcel:
     log.info("%s begins, attempt %d", describe_work(lease), lease.attempt)
     held.progress(0.0)
     with times.stage("load"):
-        engine = runtime.networks.engine(lease.network, lease.network_weights_hash)
+        engine = runtime.engines.engine(lease.network, lease.network_weights_hash)
     made_by = {"device": engine.device_name, "precision": engine.precision, "library_version": runtime.version}
     parcel = Parcel(held, times, **made_by)
     with times.stage("compute"):
@@ -77,8 +79,15 @@ def _give_up(runtime: Runtime, lease: Lease, error: BaseException) -> None:
         runtime.metrics.given_back()
         runtime.ledger.release(lease)
         return
-    runtime.metrics.failed(error)
+    runtime.metrics.failed(error, set_back=is_setback(error) or isinstance(error, AWAY))
+    if is_setback(error):
+        log.warning("%s set back: %s", describe_work(lease), first_line(error))
+        runtime.ledger.set_back(lease, explain(error))
+        return
+    if isinstance(error, AWAY):
+        log.warning("%s is left to run out: %s", describe_work(lease), first_line(error))
+        return
     report(f"{describe_work(lease)} failed", error)
-    runtime.networks.clear()  # memory may be what was missing
+    runtime.engines.clear()  # memory may be what was missing
     runtime.ledger.fail_attempt(lease, explain(error))
     runtime.heartbeat.wake()

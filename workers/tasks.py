@@ -9,6 +9,9 @@ from celery import Celery
 from broker import messages
 from core.logs import log_context
 from core.settings import Settings
+from workers.engines import MakeEngines
+from workers.ledger import AWAY
+from workers.reasons import first_line
 from workers.stopping import StopFlag
 
 if TYPE_CHECKING:
@@ -20,10 +23,11 @@ log = logging.getLogger(__name__)
 class Child:
     """Holds what the pool's child works with; the parent makes it, and never starts it."""
 
-    def __init__(self, settings: Settings, celery: Celery, stop: StopFlag) -> None:
+    def __init__(self, settings: Settings, celery: Celery, stop: StopFlag, make_engines: MakeEngines) -> None:
         self._settings = settings
         self._celery = celery
         self._stop = stop
+        self._make_engines = make_engines
         self._runtime: Runtime | None = None
 
     @property
@@ -36,7 +40,7 @@ class Child:
         """Import torch and start the background threads (signal worker_process_init)."""
         from workers.runtime import Runtime
 
-        self._runtime = Runtime(self._settings, self._celery, self._stop)
+        self._runtime = Runtime(self._settings, self._celery, self._stop, self._make_engines)
         self._runtime.start()
 
     def close(self, **_signal: Any) -> None:
@@ -73,5 +77,7 @@ def _run(work: Callable[[], None], what: str) -> None:
     """Do it; what goes wrong here could not be told to the database, and must not end the worker either."""
     try:
         work()
+    except AWAY as error:
+        log.warning("%s: left for later, the database cannot be reached: %s", what, first_line(error))
     except Exception:
         log.exception("%s: given up; it will be tried again when its lease runs out", what)

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from db import clock
 from db.models import Atlas, AtlasState, Shard, ShardState, Tally, Worker
+from db.tallies import ENDED, PLANNED
 
-ENDED = (ShardState.DONE, ShardState.FAILED, ShardState.CANCELLED)
 WAITING_STATES = (AtlasState.QUEUED, AtlasState.PLANNING)
 UNDECIDED = "undecided"
 """The priority of an atlas that nobody gave one and no plan has decided yet."""
@@ -118,7 +118,7 @@ def _running_shards() -> Select[str, int]:
 
 def _running_atlases() -> Select[*tuple[Any, ...]]:
     """Every running atlas with the sums of its shards and when the last of them finished (the end of an index)."""
-    planned = _tally("planned").scalar_subquery()
+    planned = _tally(PLANNED).scalar_subquery()
     ended = _tally(*ENDED).scalar_subquery()
     finished = select(func.max(Shard.finished_at)).where(Shard.atlas_id == Atlas.id).scalar_subquery()
     return select(

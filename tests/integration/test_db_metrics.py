@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 from db import clock, workers
 from db.leases import lease_shard
 from db.models import Atlas, AtlasState, Shard, ShardState, Tally, Worker
-from db.queries.metrics import ENDED, ServiceNumbers, read_numbers, read_queue
+from db.queries.metrics import ServiceNumbers, read_numbers, read_queue
 from db.queries.workers import get_workforce
 from db.session import Sessions
+from db.tallies import ENDED
 from db.workers import WorkerBeat
 from tests.integration import records
 

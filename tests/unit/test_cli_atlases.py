@@ -49,8 +49,7 @@ def run(*arguments: str) -> Result:
 def plan(sessions: "sessionmaker[records.Session]", atlas_id: str) -> list[int]:
     """Plan the atlas as two shards of the layer "conv"; their ids."""
     with sessions.begin() as session:
-        atlases.begin_planning(session, atlas_id, 60)
-        atlases.save_plan(session, atlas_id, records.shards("conv", [(0, 1), (2, 3)], BOLD))
+        records.save_plan(session, atlas_id, records.shards("conv", [(0, 1), (2, 3)], BOLD))
     with sessions() as session:
         return [shard.id for shard in session.query(records.Shard).filter_by(atlas_id=atlas_id)]
 

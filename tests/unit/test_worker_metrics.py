@@ -54,6 +54,7 @@ def test_a_shards_way_is_counted() -> None:
     metrics.computed(times)
     metrics.done(times, 32)
     metrics.failed(BadNetwork("no"))
+    metrics.failed(StoreUnavailable("full"), set_back=True)
     metrics.given_back()
     metrics.lost()
     assert value(metrics, "deepvis_unit_images_total") == 32
@@ -61,6 +62,7 @@ def test_a_shards_way_is_counted() -> None:
         1
     ] * 4
     assert value(metrics, "deepvis_shard_failures_total", reason="network") == 1
+    assert value(metrics, "deepvis_shard_failures_total", reason="store") == 1
     assert value(metrics, "deepvis_shard_failures_total", reason="other") == 0
     assert [value(metrics, "deepvis_shard_stage_seconds_count", stage=stage) for stage in STAGES] == [1] * 6
     spent = times.seconds()
