@@ -29,10 +29,12 @@ def worker(ctx: click.Context) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
 def api(host: str | None, port: int | None) -> None:
     """Run the web server: the REST API, its documentation and the gallery."""
+    from api import logs
     from cli import checks
     from cli.running import connected_settings
 
     settings = connected_settings(**given(host=host, port=port))
+    logs.set_up(settings)
     checks.before_api(settings)  # here, where it is said in two lines, and not with a traceback in gunicorn's child
     serve(settings)
 
@@ -53,6 +55,7 @@ def gunicorn_options(settings: "Settings") -> dict[str, Any]:
         "timeout": 60,
         "graceful_timeout": 3,
         "keepalive": 15,
+        "logger_class": "api.logs.Logger",
         "loglevel": settings.log_level.lower(),
         "control_socket_disable": True,
         "limit_request_line": 8190,

@@ -101,7 +101,9 @@ def _environment(settings: Settings) -> dict[str, str]:
     decided = {"home": str(settings.home_path), "broker_url": settings.broker_url}
     decided |= {"host": settings.host, "port": str(settings.port), "url": settings.resolved_url}
     named = {f"DEEPVIS_{name.upper()}": value for name, value in decided.items()}
-    return {**os.environ, **named, "PYTHONUNBUFFERED": "1"}
+    # Logs that a person reads here, in files that nobody empties while this runs.
+    usual = {"DEEPVIS_LOG_FORMAT": "text", "DEEPVIS_ACCESS_LOG": "false"}
+    return {**usual, **os.environ, **named, "PYTHONUNBUFFERED": "1"}
 
 
 def _deepvis(command: str) -> list[str]:

@@ -73,6 +73,20 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="least severe log line shown"
     )
+    log_format: Literal["auto", "text", "json"] = Field(
+        default="auto", description="form of the log; auto: text on a terminal, else one JSON object a line"
+    )
+    access_log: bool = Field(default=True, description="whether the web server logs every request")
+    metrics_host: str = Field(default="127.0.0.1", description="address a worker serves its metrics on")
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="port of a worker's metrics, or the next free one of 16; 0: none"
+    )
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""), description="token to read a worker's metrics with; required beyond loopback"
+    )
+    celery_events: bool = Field(
+        default=False, description="whether workers send Celery's events and answer its commands, for Flower"
+    )
 
     @field_validator("home")
     @classmethod

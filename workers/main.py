@@ -16,17 +16,17 @@ from broker.app import make_celery, queues_of, transport
 from core.errors import DeepvisError
 from core.settings import Settings, load_settings
 from store import PictureStore
+from workers import logs
 from workers.credit import CreditGuard
 from workers.device import kind_of, settle_device
 from workers.engines import Engines, MakeEngines
+from workers.metrics_server import check_metrics
 from workers.reasons import report
 from workers.starting import SayConnected, check_surroundings
 from workers.stopping import StopFlag, ask_to_stop
 from workers.tasks import Child, register
 
 log = logging.getLogger(__name__)
-
-CHATTY_LOGGERS = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
 
 
 def make_networks(settings: Settings, store: PictureStore) -> Engines:
@@ -45,8 +45,11 @@ def run(settings: Settings, make_engines: MakeEngines = make_networks) -> int:
     SIGTERM and Ctrl-C finish the shard at hand within `settings.stop_seconds` or give it back.
 
     Raises:
-        DeepvisError: the database, the picture store or the broker's address cannot be used.
+        DeepvisError: the database, the picture store or the broker's address cannot be used, or metrics would be
+            served to everybody.
     """
+    logs.set_up(settings)
+    check_metrics(settings)
     # Threads that spin while they wait for each other lose most of their time as soon as another program wants a core.
     # OpenMP reads this once, when the child loads torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -62,7 +65,6 @@ def run(settings: Settings, make_engines: MakeEngines = make_networks) -> int:
     signals.worker_process_init.connect(starter, weak=False)
     signals.worker_process_shutdown.connect(child.close, weak=False)
     signals.worker_shutting_down.connect(ender, weak=False)
-    _quieten(settings)
     # It warns of pickle, which is refused here, and names an option that is not here either.
     warnings.simplefilter("ignore", SecurityWarning)
     app.steps["consumer"].add(SayConnected)
@@ -74,7 +76,7 @@ def run(settings: Settings, make_engines: MakeEngines = make_networks) -> int:
         loglevel=logging.getLevelNamesMapping()[settings.log_level],
         without_gossip=True,
         without_mingle=True,
-        without_heartbeat=True,
+        without_heartbeat=not settings.celery_events,
         quiet=True,
     )
     worker.start()
@@ -106,13 +108,6 @@ def _ender(stop: StopFlag, stop_seconds: float) -> Any:
         ask_to_stop(stop, stop_seconds)
 
     return end
-
-
-def _quieten(settings: Settings) -> None:
-    """Leave the log to what this worker says: two lines a task from Celery say nothing about units."""
-    if settings.log_level != "DEBUG":
-        for name in CHATTY_LOGGERS:
-            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def main() -> int:
