@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from apiflask import APIFlask
 
-from api import gallery, problems, security
+from api import gallery, metrics, problems, readiness, security
 from api.bodies import JsonRequest
 from api.rest import resources
 from api.services import EXTENSION, Services
@@ -34,6 +34,8 @@ def create_app(settings: Settings) -> APIFlask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.request_class = JsonRequest
     app.extensions[EXTENSION] = make_services(settings)
+    metrics.register(app, app.extensions[EXTENSION])
+    readiness.register(app, app.extensions[EXTENSION])
     problems.register(app)
     security.register(app)
     resources.register(app)

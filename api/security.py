@@ -16,15 +16,16 @@ from api.bodies import JsonRequest
 from api.problems import BadRequest, Forbidden, Unauthorized, UnsupportedMediaType, wants_page
 from api.services import services
 from core.errors import BadSetting
+from core.listening import LEAST_TOKEN_CHARACTERS, is_loopback
 from core.settings import Settings
 
 COOKIE = "deepvis_session"
 COOKIE_SECONDS = 30 * 24 * 3600
-LEAST_TOKEN_CHARACTERS = 16
-"""Whoever may ask may also guess, as often as the network allows: the length is what keeps them out."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# Reachable without a token: liveness, and the way to log in, with the style sheets that dress it.
-OPEN_ENDPOINTS = frozenset({"health.healthz", "login.form", "login.enter", "login.leave", "gallery.static"})
+# Reachable without a token: probes, and the way to log in, with the style sheets that dress it.
+OPEN_ENDPOINTS = frozenset(
+    {"health.healthz", "health.readyz", "login.form", "login.enter", "login.leave", "gallery.static"}
+)
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
@@ -75,16 +76,6 @@ def check_listen(settings: Settings) -> None:
             f"Listening on {settings.host or 'every address'} lets other machines in, and no API tokens are set.",
             "Set DEEPVIS_TOKENS to one or more long random tokens, or listen on 127.0.0.1.",
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` (a name or an address) only ever means this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_peer() -> None:

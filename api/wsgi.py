@@ -1,10 +1,13 @@
-"""The entry for WSGI servers: `gunicorn --worker-class gthread --threads 16 'api.wsgi:application()'`.
+"""The entry for WSGI servers:
+
+    gunicorn --worker-class gthread --threads 16 --logger-class api.logs.Logger 'api.wsgi:application()'
 
 Threads, because a page's event stream holds one while it lasts. Take one process for SQLite, more for PostgreSQL.
 """
 
 from apiflask import APIFlask
 
+from api import logs
 from api.app import create_app
 from api.security import check_listen
 from core.settings import load_settings
@@ -17,5 +20,6 @@ def application() -> APIFlask:
         BadSetting: a setting is wrong, among them a host beyond loopback without tokens.
     """
     settings = load_settings()
+    logs.set_up(settings)
     check_listen(settings)
     return create_app(settings)

@@ -108,12 +108,11 @@ def _worker(settings: Settings) -> dict[str, Any]:
         "task_soft_time_limit": settings.task_seconds,
         "task_time_limit": settings.task_seconds + HARD_LIMIT_MARGIN_SECONDS,
         "worker_proc_alive_timeout": 60.0,
-        "worker_send_task_events": False,
-        "worker_enable_remote_control": False,
+        # Only for whoever watches with Flower: they cost messages, and commands could revoke what the database holds.
+        "worker_send_task_events": settings.celery_events,
+        "task_send_sent_event": settings.celery_events,
+        "worker_enable_remote_control": settings.celery_events,
         # The child keeps computing through a lost connection: its lease is in the database, not in the broker.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_redirect_stdouts": False,
-        "worker_log_format": "%(asctime)s %(levelname)s %(message)s",
-        "worker_task_log_format": "%(asctime)s %(levelname)s %(message)s",
-        "worker_log_color": False,
     }

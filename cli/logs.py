@@ -1,6 +1,8 @@
 """The log files of child processes: opened, kept small, shown in short."""
 
+import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +28,14 @@ def last_lines(path: Path, count: int) -> list[str]:
         return file.read().decode(errors="replace").splitlines()[-count:]
 
 
+def readable(line: str) -> str:
+    """A line for people: of JSON (DEEPVIS_LOG_FORMAT=json) its time, level and message; any other as it is."""
+    with suppress(ValueError, KeyError, TypeError):
+        said = json.loads(line)
+        return f"{said['time']} {said['level']} {said['message']}"
+    return line
+
+
 class LogTail:
     """Shows what is appended to a log after `start` bytes: `warnings` (and errors), `everything`, or nothing."""
 
@@ -40,7 +50,7 @@ class LogTail:
         """Print the news, each line with the name of its process."""
         for line in self._new_lines():
             if self._everything or (self._warnings and _NOTEWORTHY.search(line)):
-                click.echo(f"{self._name:<6} | {line[:_LINE_CHARACTERS]}", err=True)
+                click.echo(f"{self._name:<6} | {readable(line)[:_LINE_CHARACTERS]}", err=True)
 
     def _new_lines(self) -> list[str]:
         with self._path.open("rb") as file:

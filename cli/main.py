@@ -9,11 +9,13 @@ import click
 from cli.atlases import atlas, cancel, retry
 from cli.database import db
 from cli.doctor import doctor
+from cli.health import health
 from cli.networks import layers, networks
 from cli.service import api, worker
 from cli.status import status
 from cli.store import store_group
 from cli.up import demo, up
+from cli.words import in_words
 from core.errors import DeepvisError
 
 ERROR_STATUS = 2
@@ -29,10 +31,13 @@ class CommandLine(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except DeepvisError as error:
+        except Exception as error:
+            ours = in_words(error)
+            if ours is None:
+                raise
             if ctx.params.get("debug"):
                 traceback.print_exc()
-            report(error)
+            report(ours)
             ctx.exit(ERROR_STATUS)
 
 
@@ -54,7 +59,7 @@ def main(debug: bool) -> None:
     """
 
 
-for command in (up, demo, atlas, status, cancel, retry, networks, layers, worker, api, db, store_group, doctor):
+for command in (up, demo, atlas, status, cancel, retry, networks, layers, worker, api, db, store_group, health, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -16,9 +16,11 @@ def worker(ctx: click.Context) -> None:
     It computes on a GPU if there is one, else on the CPU. Start one for each device, on any machine that reaches the
     broker, the database and the picture store. SIGTERM lets it finish its shard or give it back.
     """
+    from cli.checks import warn_of_unknown_settings
     from cli.running import connected_settings
     from workers.main import run
 
+    warn_of_unknown_settings()
     ctx.exit(run(connected_settings()))
 
 
@@ -27,15 +29,13 @@ def worker(ctx: click.Context) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
 def api(host: str | None, port: int | None) -> None:
     """Run the web server: the REST API, its documentation and the gallery."""
-    from api.security import check_listen
+    from api import logs
+    from cli import checks
     from cli.running import connected_settings
-    from db.session import check_schema, make_engine
 
     settings = connected_settings(**given(host=host, port=port))
-    check_listen(settings)
-    engine = make_engine(settings.resolved_database_url)
-    check_schema(engine)  # here, where it is said in two lines, and not with a traceback in gunicorn's child
-    engine.dispose()
+    logs.set_up(settings)
+    checks.before_api(settings)  # here, where it is said in two lines, and not with a traceback in gunicorn's child
     serve(settings)
 
 
@@ -55,6 +55,7 @@ def gunicorn_options(settings: "Settings") -> dict[str, Any]:
         "timeout": 60,
         "graceful_timeout": 3,
         "keepalive": 15,
+        "logger_class": "api.logs.Logger",
         "loglevel": settings.log_level.lower(),
         "control_socket_disable": True,
         "limit_request_line": 8190,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from cli import embedded_redis, running
+from cli import checks, embedded_redis, running
 from cli.client import Client
 from cli.ports import usual_or_free
 from cli.supervisor import Supervisor
@@ -36,14 +36,11 @@ def running_stack(settings: Settings, *, verbose: bool = False) -> Iterator[Stac
 
     Raises:
         Conflict: another `deepvis up` runs on the same home folder.
+        BadSetting: a setting is wrong, or a place or service that one names cannot be used.
         PartEnded, NotReady: a part does not come up.
         StopRequested: a signal came meanwhile.
     """
-    from api.security import check_listen
-    from deepvis.networks.factories import read_networks_file
-
-    check_listen(settings)
-    read_networks_file(settings.networks_file)  # a wrong one is said at once
+    checks.before_up(settings)
     with running.claim(settings.home_path) as note:
         _migrate(settings)
         with Supervisor(settings.home_path / "logs", verbose=verbose) as supervisor:
@@ -104,7 +101,9 @@ def _environment(settings: Settings) -> dict[str, str]:
     decided = {"home": str(settings.home_path), "broker_url": settings.broker_url}
     decided |= {"host": settings.host, "port": str(settings.port), "url": settings.resolved_url}
     named = {f"DEEPVIS_{name.upper()}": value for name, value in decided.items()}
-    return {**os.environ, **named, "PYTHONUNBUFFERED": "1"}
+    # Logs that a person reads here, in files that nobody empties while this runs.
+    usual = {"DEEPVIS_LOG_FORMAT": "text", "DEEPVIS_ACCESS_LOG": "false"}
+    return {**usual, **os.environ, **named, "PYTHONUNBUFFERED": "1"}
 
 
 def _deepvis(command: str) -> list[str]:

@@ -1,5 +1,6 @@
 """All settings, and the one place that reads the environment (`DEEPVIS_*`)."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -7,13 +8,15 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from core.errors import BadSetting
+from core.errors import BadSetting, nearest
+
+PREFIX = "DEEPVIS_"
 
 
 class Settings(BaseSettings):
     """Typed settings; each field is the environment variable DEEPVIS_<FIELD>. Durations are in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="DEEPVIS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     home: Path = Field(default=Path("~/.local/share/deepvis"), description="folder of everything kept on this machine")
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the home folder")
@@ -70,6 +73,29 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="least severe log line shown"
     )
+    log_format: Literal["auto", "text", "json"] = Field(
+        default="auto", description="form of the log; auto: text on a terminal, else one JSON object a line"
+    )
+    access_log: bool = Field(default=True, description="whether the web server logs every request")
+    metrics_host: str = Field(default="127.0.0.1", description="address a worker serves its metrics on")
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="port of a worker's metrics, or the next free one of 16; 0: none"
+    )
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""), description="token to read a worker's metrics with; required beyond loopback"
+    )
+    celery_events: bool = Field(
+        default=False, description="whether workers send Celery's events and answer its commands, for Flower"
+    )
+
+    @field_validator("home")
+    @classmethod
+    def _home_can_be_found(cls, home: Path) -> Path:
+        try:
+            home.expanduser().resolve()
+        except (RuntimeError, OSError) as error:  # nobody's ~, or links in a circle
+            raise ValueError(f"{home} leads nowhere ({error})") from error
+        return home
 
     @field_validator("heartbeat_seconds")
     @classmethod
@@ -102,6 +128,18 @@ class Settings(BaseSettings):
         return frozenset(t.strip() for t in self.tokens.get_secret_value().split(",") if t.strip())
 
 
+def given_variables() -> list[str]:
+    """The environment's variables that are named like settings, known or not."""
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX))
+
+
+def unknown_variables() -> list[str]:
+    """A sentence for each variable that is named like a setting and is none: what may have been meant."""
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    unknown = (name for name in given_variables() if name.upper() not in known)
+    return [f"{name} is no setting. {nearest(name, known)}" for name in unknown]
+
+
 def load_settings(**overrides: object) -> Settings:
     """Settings from the environment, with `overrides` on top.
 
@@ -111,5 +149,8 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic validates what the caller passes
     except ValidationError as error:
-        wrong = "; ".join(f"DEEPVIS_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(
+            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
         raise BadSetting(f"Settings are wrong: {wrong}.", "See the settings table in docs/settings.md.") from error

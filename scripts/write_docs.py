@@ -64,12 +64,14 @@ def settings_reference() -> str:
 
 def _row(name: str, field: FieldInfo) -> str:
     default = "" if field.default is PydanticUndefined else str(field.default)
+    default = default.lower() if isinstance(field.default, bool) else default
     shown = f"`{default}`" if default else "empty"
     return f"| `DEEPVIS_{name.upper()}` | {_type(field)} | {shown} | {field.description} |"
 
 
 def _type(field: FieldInfo) -> str:
     kinds = {"str": "text", "SecretStr": "secret", "int": "whole number", "float": "number", "Path": "folder"}
+    kinds["bool"] = "true or false"
     choices = getattr(field.annotation, "__args__", None)
     return ", ".join(map(str, choices)) if choices else kinds[getattr(field.annotation, "__name__", "str")]
 

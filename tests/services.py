@@ -185,7 +185,7 @@ def environment(home: Path, broker_url: str, **settings: object) -> dict[str, st
         settings: further settings by field name, for example `database_url=...`.
     """
     quick = {"lease_seconds": 3, "heartbeat_seconds": 0.5, "shard_seconds": 1, "threads": 1, "stop_seconds": 2}
-    fields = {"home": home, "broker_url": broker_url, "precision": "float32", **quick, **settings}
+    fields = {"home": home, "broker_url": broker_url, "precision": "float32", "log_format": "text", **quick, **settings}
     plain = {name: value for name, value in os.environ.items() if not name.startswith("DEEPVIS_")}
     return plain | {f"DEEPVIS_{name.upper()}": str(value) for name, value in fields.items()}
 

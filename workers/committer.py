@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Semaphore
 
 from core.errors import LostLease
+from core.logs import carried
 from core.specs import SHEET_TILES
 from db.leases import Lease, PictureRow
 from deepvis.pictures import encode_png, sheet
@@ -19,7 +20,9 @@ from deepvis.preferred import PreferredPicture
 from store import PictureStore
 from workers.held import HeldLease, HeldLeases
 from workers.ledger import AWAY, Ledger
+from workers.metrics import WorkerMetrics
 from workers.reasons import explain, first_line, is_setback, report
+from workers.stages import StageTimes
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +37,11 @@ Tile = tuple[str, int]
 class Parcel:
     """A shard's pictures on their way; how they were made is the same for all of them."""
 
-    def __init__(self, held: HeldLease, *, device: str, precision: str, library_version: str) -> None:
+    def __init__(
+        self, held: HeldLease, times: StageTimes, *, device: str, precision: str, library_version: str
+    ) -> None:
         self.held = held
+        self.times = times
         self.made_by = {"device": device, "precision": precision, "library_version": library_version}
         self.pictures: list[PreferredPicture] = []
         self.blobs: list[Future[str] | None] = []  # of each picture, its key in the store; None where there is none
@@ -50,13 +56,22 @@ class Committer:
     """Encodes, stores and commits parcels in the background.
 
     Args:
+        metrics: are told how every parcel ended.
         on_end: called after every parcel, committed or not.
     """
 
-    def __init__(self, ledger: Ledger, store: PictureStore, held: HeldLeases, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: PictureStore,
+        held: HeldLeases,
+        metrics: WorkerMetrics,
+        on_end: Callable[[], None],
+    ) -> None:
         self._ledger = ledger
         self._store = store
         self._held = held
+        self._metrics = metrics
         self._on_end = on_end
         self._encoders = ThreadPoolExecutor(min(MOST_ENCODERS, os.cpu_count() or 1), "encode")
         self._commits = ThreadPoolExecutor(1, "commit")
@@ -76,14 +91,15 @@ class Committer:
     def add(self, parcel: Parcel, picture: PreferredPicture) -> None:
         """Begin to encode and store a picture."""
         pixels = picture.pixels
-        storing = None if pixels is None else self._encoders.submit(lambda: self._store.put(encode_png(pixels)))
+        keep = carried(self._keep)
+        storing = None if pixels is None else self._encoders.submit(keep, parcel, lambda: encode_png(pixels))
         parcel.pictures.append(picture)
         parcel.blobs.append(storing)
 
     def finish(self, parcel: Parcel) -> None:
         """Commit a complete parcel in the background; waits while the parcel before it is not committed."""
         self._room.acquire()
-        self._commits.submit(self._settle, parcel)
+        self._commits.submit(carried(self._settle), parcel)
 
     def close(self) -> None:
         """Wait until everything that is finished is committed."""
@@ -92,9 +108,13 @@ class Committer:
 
     def _settle(self, parcel: Parcel) -> None:
         try:
-            self._ledger.commit(parcel.lease, self._rows(parcel))
-            log.info("%s committed after %.1f s", describe_work(parcel.lease), time.monotonic() - parcel.started)
+            rows = self._rows(parcel)
+            with parcel.times.stage("commit"):
+                self._ledger.commit(parcel.lease, rows)
+            self._metrics.done(parcel.times, len(rows))
+            _say_committed(parcel)
         except LostLease as lost:
+            self._metrics.lost()
             log.info("%s", lost)
         except Exception as error:
             self._note(parcel.lease, error)
@@ -103,8 +123,16 @@ class Committer:
             self._room.release()
             self._on_end()
 
+    def _keep(self, parcel: Parcel, encode: Callable[[], bytes]) -> str:
+        """Encode and store something of the parcel; its key."""
+        with parcel.times.stage("encode"):
+            data = encode()
+        with parcel.times.stage("store"):
+            return self._store.put(data)
+
     def _note(self, lease: Lease, error: Exception) -> None:
         """Say why nothing was committed: to the database if that can be told."""
+        self._metrics.failed(error, set_back=is_setback(error) or isinstance(error, AWAY))
         try:
             if isinstance(error, AWAY):
                 log.warning("%s is left to run out: %s", describe_work(lease), first_line(error))
@@ -120,20 +148,28 @@ class Committer:
             log.error("shard %s: its lease will run out, as that cannot be noted: %s", lease.shard_id, why)
 
     def _rows(self, parcel: Parcel) -> list[PictureRow]:
-        tiles = self._store_sheets(parcel.pictures)
+        tiles = self._store_sheets(parcel)
         blobs = [future.result() if future else None for future in parcel.blobs]
         return [
             _row(picture, blob, tiles.get(i), parcel.made_by)
             for i, (picture, blob) in enumerate(zip(parcel.pictures, blobs, strict=True))
         ]
 
-    def _store_sheets(self, pictures: Sequence[PreferredPicture]) -> dict[int, Tile]:
+    def _store_sheets(self, parcel: Parcel) -> dict[int, Tile]:
         """Store sprite sheets of the pictures; where each picture (by index) is, if it has any pixels."""
         tiles: dict[int, Tile] = {}
-        for group in sheet_groups(pictures):
-            key = self._store.put(sheet([pictures[i].pixels for i in group]))
+        for group in sheet_groups(parcel.pictures):
+            pixels = [parcel.pictures[i].pixels for i in group]
+            key = self._keep(parcel, lambda pixels=pixels: sheet(pixels))  # type: ignore[misc]
             tiles.update((i, (key, place)) for place, i in enumerate(group))
         return tiles
+
+
+def _say_committed(parcel: Parcel) -> None:
+    seconds = time.monotonic() - parcel.started
+    stages = {name: round(spent, 3) for name, spent in parcel.times.seconds().items()}
+    extra = {"seconds": round(seconds, 3), "stages": stages}
+    log.info("%s committed after %.1f s", describe_work(parcel.lease), seconds, extra=extra)
 
 
 def sheet_groups(pictures: Sequence[PreferredPicture]) -> Iterator[list[int]]:
@@ -151,6 +187,14 @@ def describe_work(lease: Lease) -> str:
     units = [unit for unit, _ in lease.addresses]
     what = f"{lease.network.name} {lease.layer.name}:{min(units)}-{max(units)} {lease.recipe.name}"
     return f"shard {lease.shard_id} ({what}, {len(lease.addresses)} images)"
+
+
+def ids(lease: Lease) -> dict[str, str | int]:
+    """For every line of the log that is about this lease."""
+    units = [unit for unit, _ in lease.addresses]
+    span = {"units": f"{min(units)}-{max(units)}"} if units else {}
+    work = {"layer": lease.layer.name, "recipe": lease.recipe.name, **span}
+    return {"atlas": lease.atlas_id, "shard": lease.shard_id, "attempt": lease.attempt, **work}
 
 
 def _row(picture: PreferredPicture, blob: str | None, tile: Tile | None, made_by: dict[str, str]) -> PictureRow:

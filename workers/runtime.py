@@ -12,6 +12,7 @@ from celery import Celery
 
 from broker.app import queues_of
 from broker.messages import send_describe
+from core.logs import identify
 from core.settings import Settings
 from db import networks as network_commands
 from db.workers import WorkerBeat
@@ -21,6 +22,8 @@ from workers.engines import MakeEngines
 from workers.heartbeat import Heartbeat
 from workers.held import HeldLeases
 from workers.ledger import Ledger
+from workers.metrics import WorkerMetrics
+from workers.metrics_server import MetricsServer
 from workers.reasons import first_line
 from workers.stopping import StopFlag
 
@@ -41,15 +44,20 @@ class Runtime:
         self.engines = make_engines(settings, self.store)
         worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.ledger = Ledger(settings, worker_id, self.engines.kind)
+        identify(worker=worker_id)
         self.held = HeldLeases(stop)
         self.heartbeat = Heartbeat(settings, self.ledger, celery, self.held, self._beat)
-        self.committer = Committer(self.ledger, self.store, self.held, self.heartbeat.wake)
+        self.metrics = WorkerMetrics()
+        self.metrics_server = MetricsServer(settings, self.metrics.registry)
+        self.committer = Committer(self.ledger, self.store, self.held, self.metrics, self.heartbeat.wake)
         self._closing = threading.Event()
 
     def start(self) -> None:
         """Begin to beat, make the networks known, and say what this worker is."""
         self.heartbeat.start()
         threading.Thread(target=self._announce_networks, name="catalogue", daemon=True).start()
+        self.metrics.introduce(id=self.ledger.worker_id, device=self.engines.device_name, **self._versions())
+        self.metrics_server.start()
         versions = " ".join(f"{name}={number}" for name, number in self._versions().items())
         log.info(
             "deepvis worker ready: device=%s threads=%d queues=%s %s id=%s pid=%d",
@@ -66,6 +74,7 @@ class Runtime:
         self._closing.set()
         self.committer.close()
         self.heartbeat.stop()
+        self.metrics_server.close()
         self.ledger.close()
 
     def _versions(self) -> dict[str, str]:

@@ -3,12 +3,15 @@
 import logging
 
 from core.errors import Cancelled, LostLease
+from core.logs import log_context
 from db.leases import Lease
-from workers.committer import Parcel, describe_work
+from workers.committer import Parcel, describe_work, ids
+from workers.engines import Engine
 from workers.held import HeldLease
 from workers.ledger import AWAY
 from workers.reasons import explain, first_line, is_setback, report
 from workers.runtime import Runtime
+from workers.stages import StageTimes
 
 log = logging.getLogger(__name__)
 
@@ -18,36 +21,53 @@ def run_shard(runtime: Runtime, shard_id: int) -> None:
 
     Returns when the computing is over; the pictures may be committed later, covered by the lease.
     """
-    lease = runtime.ledger.lease(shard_id)
+    times = StageTimes()
+    with times.stage("lease"):
+        lease = runtime.ledger.lease(shard_id)
     if lease is None:
         log.debug("shard %s: nothing to do", shard_id)
         return
+    with log_context(**ids(lease)):
+        _work(runtime, lease, times)
+
+
+def _work(runtime: Runtime, lease: Lease, times: StageTimes) -> None:
     held = runtime.held.add(lease)
     try:
         runtime.committer.check_store()
-        runtime.committer.finish(_compute(runtime, held))
+        runtime.committer.finish(_compute(runtime, held, times))
     except BaseException as error:
         runtime.held.remove(lease)
         _give_up(runtime, lease, error)
+    finally:
+        runtime.metrics.computed(times)
 
 
-def _compute(runtime: Runtime, held: HeldLease) -> Parcel:
+def _compute(runtime: Runtime, held: HeldLease, times: StageTimes) -> Parcel:
     lease = held.lease
     log.info("%s begins, attempt %d", describe_work(lease), lease.attempt)
     held.progress(0.0)
-    engine = runtime.engines.engine(lease.network, lease.network_weights_hash)
-    parcel = Parcel(held, device=engine.device_name, precision=engine.precision, library_version=runtime.version)
+    with times.stage("load"):
+        engine = runtime.engines.engine(lease.network, lease.network_weights_hash)
+    made_by = {"device": engine.device_name, "precision": engine.precision, "library_version": runtime.version}
+    parcel = Parcel(held, times, **made_by)
+    with times.stage("compute"):
+        _fill(runtime, parcel, engine)
+    held.computing = False
+    return parcel
+
+
+def _fill(runtime: Runtime, parcel: Parcel, engine: Engine) -> None:
+    lease = parcel.lease
     pictures = engine.preferred_pictures(
         lease.layer,
         lease.recipe,
         lease.addresses,
         batch_size=runtime.settings.batch_size,
-        on_progress=held.progress,
+        on_progress=parcel.held.progress,
     )
     for picture in pictures:
         runtime.committer.add(parcel, picture)
-    held.computing = False
-    return parcel
 
 
 def _give_up(runtime: Runtime, lease: Lease, error: BaseException) -> None:
@@ -56,8 +76,10 @@ def _give_up(runtime: Runtime, lease: Lease, error: BaseException) -> None:
         raise error
     if isinstance(error, (Cancelled, LostLease)):
         log.info("%s given back: %s", describe_work(lease), error)
+        runtime.metrics.given_back()
         runtime.ledger.release(lease)
         return
+    runtime.metrics.failed(error, set_back=is_setback(error) or isinstance(error, AWAY))
     if is_setback(error):
         log.warning("%s set back: %s", describe_work(lease), first_line(error))
         runtime.ledger.set_back(lease, explain(error))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 
 from broker import messages
+from core.logs import log_context
 from core.settings import Settings
 from workers.engines import MakeEngines
 from workers.ledger import AWAY
@@ -61,13 +62,15 @@ def register(app: Celery, child: Child) -> None:
     def plan(atlas_id: str) -> None:
         from workers.control import plan_atlas
 
-        _run(lambda: plan_atlas(child.runtime, atlas_id), f"planning {atlas_id}")
+        with log_context(atlas=atlas_id):
+            _run(lambda: plan_atlas(child.runtime, atlas_id), f"planning {atlas_id}")
 
     @app.task(name=messages.SHARD)  # type: ignore[untyped-decorator]
     def shard(shard_id: int) -> None:
         from workers.shards import run_shard
 
-        _run(lambda: run_shard(child.runtime, shard_id), f"shard {shard_id}")
+        with log_context(shard=shard_id):
+            _run(lambda: run_shard(child.runtime, shard_id), f"shard {shard_id}")
 
 
 def _run(work: Callable[[], None], what: str) -> None:

@@ -14,6 +14,7 @@ from api.gallery.atlases import atlas_row, failed_shards
 from api.gallery.networks import network_cards, network_page
 from api.gallery.tiles import hit_tile
 from api.gallery.units import across, beside, heading, provenance, unit_page
+from api.gallery.workers import workers_page
 from api.security import COOKIE
 from api.services import services
 from core.recipes import DEFAULT_RECIPES, NAMED_RECIPES
@@ -22,6 +23,7 @@ from db.queries.atlases import AtlasPage, get_atlas, list_atlases
 from db.queries.networks import get_network, network_names
 from db.queries.recipes import get_recipe, recipes_of_network
 from db.queries.units import find_labels, get_unit
+from db.queries.workers import get_workforce
 
 blueprint = APIBlueprint(
     "gallery",
@@ -220,6 +222,27 @@ def unit(name: str, layer_name: str, number: int) -> str:
         above=across(one, above, style, seed),
         below=across(one, below, style, seed),
     )
+
+
+# --- workers and search ------------------------------------------------------------------------
+
+
+@blueprint.get("/workers")
+def workers() -> str:
+    """Who makes the pictures, and what waits."""
+    return _workers("workers.html")
+
+
+@blueprint.get("/workers/live")
+def workers_live() -> str:
+    """The part of that page that changes by itself."""
+    return _workers("live_workers.html")
+
+
+def _workers(template: str) -> str:
+    with services().sessions() as session:
+        force = get_workforce(session)
+    return render_template(template, section="workers", page=workers_page(force))
 
 
 @blueprint.get("/search")

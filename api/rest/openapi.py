@@ -67,7 +67,7 @@ def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             _complete_operation(operation)
-            if path == "/healthz":
+            if path in {"/healthz", "/readyz"}:
                 operation["security"] = []
     return document
 

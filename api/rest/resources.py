@@ -8,6 +8,7 @@ from api.rest import (
     events,
     health,
     login,
+    metrics,
     networks,
     openapi,
     pictures,
@@ -18,7 +19,7 @@ from api.rest import (
     units,
 )
 
-_MODULES = (networks, atlases, events, units, pictures, recipes, service, health, sheets, reference, login)
+_MODULES = (networks, atlases, events, units, pictures, recipes, service, metrics, health, sheets, reference, login)
 
 
 def register(app: APIFlask) -> None:

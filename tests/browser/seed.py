@@ -121,7 +121,7 @@ def seed_gallery(settings: Settings) -> None:
         for plan, layer in zip(LAYERS, layers, strict=False):
             session.execute(insert(models.Picture), list(pictures_of(store, plan, layer.id)))
         add_atlases(session, network, layers)
-        add_worker(session)
+        add_workers(session)
     engine.dispose()
 
 
@@ -211,10 +211,13 @@ def add_atlases(session: Session, network: models.Network, layers: list[models.L
         asked, finished = now - ago, now - finished_ago if finished_ago else None
         session.add(models.Atlas(
             id=atlas_id, network_id=network.id, spec=spec, state=state, created_at=asked,
-            planned_at=asked + timedelta(seconds=3), finished_at=finished, images=0,
+            planned_at=asked + timedelta(seconds=3), finished_at=finished, images=0, priority="batch",
         ))  # fmt: skip
         session.flush()
         add_shards(session, atlas_id, layers, state, now)
+        session.add(models.Tally(atlas_id=atlas_id, state="planned", shards=13))
+        done = 13 - (state == models.AtlasState.COMPLETE_WITH_FAILURES) - 8 * (state == models.AtlasState.RUNNING)
+        session.add(models.Tally(atlas_id=atlas_id, state="done", shards=done))
 
 
 def add_shards(
@@ -242,16 +245,28 @@ def make_shard(atlas_id: str, layer: models.Layer, start: int, now: datetime) ->
         atlas_id=atlas_id, layer_id=layer.id, recipe_hash=FOURIER.content_hash(), units=units, seeds=1,
         images=len(units), cost_seconds=20.0, state=models.ShardState.DONE, fraction=1.0, attempts=1,
         started_at=now - timedelta(seconds=90), finished_at=now - timedelta(seconds=30), seconds=18.0,
+        lease_worker="seed:1:1",
     )  # fmt: skip
 
 
-def add_worker(session: Session) -> None:
-    now = datetime.now(UTC)
-    session.add(models.Worker(
-        id="seed:1:1", host="seed", pid=1, device="CPU (2 threads)", queues="control,shards",
-        versions={"deepvis": "0.1.0", "torch": "2.13.0"}, activity="features.6.expand3x3, fourier",
-        started_at=now, heartbeat_at=now + timedelta(hours=1),
-    ))  # fmt: skip
+def add_workers(session: Session) -> None:
+    """One at work, one idle, one that said goodbye and one that fell silent."""
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    versions = {"deepvis": "0.1.0", "torch": "2.13.0", "celery": "5.7.0"}
+    gpu, cpu = ("NVIDIA-H100-80GB-HBM3", "gpu"), ("cpu", "cpu")
+    rows = (
+        ("seed:1:1", "gpu-box-01", gpu, hour, None, (118_400, 3_720.0, 412, 2)),
+        ("seed:2:2", "workstation", cpu, hour, None, (3_164, 9_800.0, 96, 0)),
+        ("seed:3:3", "gpu-box-02", gpu, -hour / 3, now - hour / 3, (64_000, 2_100.0, 201, 0)),
+        ("seed:4:4", "laptop", cpu, -hour / 4, None, (12, 40.0, 1, 3)),
+    )
+    for name, host, (device, kind), beat_in, stopped, (images, busy, done, failed) in rows:
+        session.add(models.Worker(
+            id=name, host=host, pid=int(name[-1]), device=device, device_kind=kind, queues="control,shards",
+            versions=versions, activity="idle" if stopped is None else "stopped", images_done=images,
+            busy_seconds=busy, shards_done=done, shards_failed=failed,
+            started_at=now - 5 * hour, heartbeat_at=now + beat_in, stopped_at=stopped,
+        ))  # fmt: skip
 
 
 if __name__ == "__main__":

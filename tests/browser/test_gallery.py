@@ -31,6 +31,7 @@ PAGES = (
     f"/atlases/{LIVE}",
     "/search?q=a",
     "/search",
+    "/workers",
 )
 
 
@@ -264,3 +265,69 @@ def test_a_wrong_wish_is_answered_beside_the_form(visit):
     page.get_by_role("button", name="Make the atlas").click()
     page.locator(".answer.bad").wait_for()
     assert "squeezenet9" in page.locator(".answer").inner_text()
+
+
+# --- workers -----------------------------------------------------------------------------
+
+
+def test_workers_are_shown_with_what_they_do(visit):
+    page, _ = visit("/")
+    page.get_by_role("navigation", name="Site").get_by_role("link", name="Workers").click()
+    alive = page.get_by_role("region", name="Workers that are alive").locator(".worker")
+    assert alive.locator("h3").all_inner_texts() == ["gpu-box-01", "workstation"]
+    first = alive.first
+    assert "NVIDIA H100 80GB HBM3" in first.inner_text()
+    assert first.get_by_role("progressbar").get_attribute("value") == "0.4"
+    assert "412, 2 failed" in first.inner_text()
+    assert "Waiting for work" in alive.last.inner_text()
+    first.get_by_role("link", name="features.6.expand3x3").click()
+    assert page.url.endswith("/layers/features.6.expand3x3")
+
+
+def test_workers_that_went_are_greyed(visit):
+    page, _ = visit("/workers")
+    gone = page.get_by_role("region", name="Gone within the hour").locator(".worker.gone")
+    stopped, silent = gone.locator(".state").all_inner_texts()
+    assert re.fullmatch(r"Stopped \d+ minutes ago", stopped)
+    assert re.fullmatch(r"Gone \d+ minutes ago", silent)
+    lively = page.locator(".worker:not(.gone) h3").first
+    assert colour(gone.locator("h3").first) != colour(lively)
+
+
+def colour(element) -> str:
+    return element.evaluate("e => getComputedStyle(e).color")
+
+
+def test_the_queue_is_shown_by_device_and_priority(visit):
+    page, _ = visit("/workers")
+    assert page.locator(".queue tbody tr").all_inner_texts() == ["any device\tbatch\t7\t1"]
+
+
+def test_the_workers_page_keeps_itself_fresh(visit):
+    page, seen = visit("/workers")
+    with page.expect_response("**/workers/live") as answer:
+        pass
+    assert answer.value.ok
+    assert page.locator(".worker").count() == 4
+    assert "/workers/live" in seen.paths()
+
+
+@pytest.mark.parametrize("size", [{"width": 1280, "height": 900}, PHONE])
+def test_the_workers_page_fits(visit, shots, size):
+    page, _ = visit("/workers", size=size)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    if shots:
+        page.screenshot(path=shots / f"workers-{size['width']}.png", full_page=True)
+
+
+def test_the_workers_page_without_script_asks_to_be_loaded_again(visit):
+    page, seen = visit("/workers", java_script_enabled=False)
+    assert page.locator(".worker").count() == 4
+    assert page.locator("meta[http-equiv=refresh]").get_attribute("content") == "10"
+    assert seen.paths("/workers/live") == []
+
+
+def test_the_workers_page_of_an_empty_installation(visit, bare_gallery):
+    page, _ = visit("/workers", base=bare_gallery)
+    assert page.get_by_text("No worker is alive", exact=True).is_visible()
+    assert page.get_by_text("Nothing waits.").is_visible()

@@ -57,3 +57,12 @@ def test_a_broker_is_given_no_options_of_another_kind(url, kind):
     assert transport(settings) == kind
     assert ("global_keyprefix" in options) == (kind == "redis")
     assert ("confirm_publish" in options) == (kind == "amqp")
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_events_and_commands_only_for_who_watches(wanted):
+    app = make_celery(load_settings(celery_events=wanted))
+    assert app.conf.worker_send_task_events is wanted
+    assert app.conf.task_send_sent_event is wanted
+    assert app.conf.worker_enable_remote_control is wanted
+    app.close()

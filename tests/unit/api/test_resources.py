@@ -173,8 +173,11 @@ def test_the_service_tells_of_workers_and_queue(front: Front, pictured: Pictured
 
 def test_health(front: Front) -> None:
     assert front.client.get("/healthz").json == {"status": "ok"}
-    assert front.client.get("/readyz").json == {"status": "ok"}
+    parts = {"database": "ok", "store": "ok", "broker": "ok"}
+    assert front.client.get("/readyz").json == {"status": "ready", **parts}
     with front.services.sessions.begin() as session:
-        session.connection().exec_driver_sql("ALTER TABLE networks RENAME TO elsewhere")
+        session.connection().exec_driver_sql("DROP TABLE alembic_version")
     assert front.client.get("/healthz").status_code == 200
-    problem(front.client.get("/readyz"), 503, "not-ready")
+    found = front.client.get("/readyz")
+    assert found.status_code == 503
+    assert found.json == {"status": "not ready", **parts, "database": "not migrated"}

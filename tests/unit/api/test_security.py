@@ -74,7 +74,7 @@ def test_trusted_hosts_are_added(make_front: MakeFront) -> None:
 
 
 def test_everything_but_liveness_needs_a_token(closed: Front) -> None:
-    reachable = {"healthz", "form", "static"}
+    reachable = {"healthz", "readyz", "form", "static"}
     for rule in closed.app.url_map.iter_rules():
         if rule.endpoint.rpartition(".")[2] in reachable or "GET" not in (rule.methods or ()):
             continue
