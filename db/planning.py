@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, func, insert, or_, select, update
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import LostLease, UnknownLayer, nearest
@@ -133,11 +133,11 @@ def take_unplanned(
     queued again, so that they are not given again for `stale_seconds`.
     """
     moment = clock.now(session)
+    stale = clock.after(moment, -stale_seconds)
     waiting = (
         select(Atlas.id, Atlas.device_kind)
         .where(Atlas.state.in_((AtlasState.QUEUED, AtlasState.PLANNING)))
-        .where(Atlas.created_at < clock.after(moment, -stale_seconds))
-        .where(or_(Atlas.plan_expires_at.is_(None), Atlas.plan_expires_at < moment))
+        .where(or_(Atlas.plan_expires_at < moment, and_(Atlas.plan_expires_at.is_(None), Atlas.created_at < stale)))
         .order_by(Atlas.id)
         .limit(limit)
         .with_for_update(key_share=True, skip_locked=True)

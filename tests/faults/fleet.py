@@ -7,8 +7,8 @@ pictures that nobody has made yet, does something bad in the middle of it, and l
 import os
 import re
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from core.specs import AtlasSpec, PixelMethod, Recipe
 from db.models import AtlasState, Shard, ShardState
 from tests.services import Installation, Postgres, Worker, wait_until
 
-SHARD_SECONDS = 0.15
+SHARD_SECONDS = 0.2
 LEASE_SECONDS = 3
 STEPS = 3
 """Of an ascent: with these an atlas of the whole network has some twenty shards and takes two seconds."""
@@ -56,11 +56,19 @@ class Fleet:
 
     def muster(self, count: int = 2) -> list[Worker]:
         """The workers that live: `count` of them, all ready; the first muster looks at the network."""
-        self.workers += [self.installation.worker() for _ in range(count - len(self.alive))]
+        for _ in range(count - len(self.alive)):
+            self.hire()
         for worker in self.alive:
             worker.wait_ready(120)
+            wait_until(lambda worker=worker: psutil.pid_exists(child(worker)), 60, "a child in place of the one lost")
         self.installation.wait_described(seconds=120)
         return self.alive
+
+    def hire(self, module: str = "workers.main", env: Mapping[str, str] | None = None) -> Worker:
+        """One worker more, with something added to its environment."""
+        worker = Worker(self.installation.env | dict(env or {}), module)
+        self.workers.append(worker)
+        return worker
 
     def holder(self, shard: Shard) -> Worker:
         """The worker that holds the shard's lease, or held it last."""
@@ -86,16 +94,27 @@ class Fleet:
         return caught[0]
 
     def _caught(self, worker: Worker, shard: Shard) -> bool:
-        freeze(worker)
+        freeze(*processes(worker))
         mine = select(Shard.id).where(Shard.id == shard.id, Shard.lease_token == shard.lease_token)
         if self.installation.scalar(mine) and not self.in_transaction(worker):
             return True
-        thaw(worker)
+        thaw(*processes(worker))
         return False
+
+    def freeze_idle(self, worker: Worker) -> None:
+        """Freeze a worker and its child while it holds no lock."""
+
+        def frozen() -> bool:
+            freeze(*processes(worker))
+            if busy := self.in_transaction(worker):
+                thaw(*processes(worker))
+            return not busy
+
+        wait_until(frozen, what="a frozen worker that holds no lock")
 
     def in_transaction(self, worker: Worker) -> bool:
         """Whether the database is at something for the worker, or waits for it."""
-        ports = [link.laddr.port for link in psutil.Process(worker.children()[-1]).net_connections("tcp")]
+        ports = [link.laddr.port for link in psutil.Process(child(worker)).net_connections("tcp")]
         at_it = "SELECT count(*) FROM pg_stat_activity WHERE client_port = ANY(:ports) AND state <> 'idle'"
         return bool(self.installation.scalar(text(at_it).bindparams(ports=ports)))
 
@@ -116,9 +135,13 @@ class Fleet:
         recipe = Recipe(name=f"fault-{self._atlases}", steps=steps, method=method)
         return AtlasSpec(network="demo", recipes=(recipe,), **changes)
 
+    def create(self, **changes: object) -> str:
+        """An atlas of `wish`; its id."""
+        return self.installation.create(self.wish(**changes))
+
     def begin(self, *, shards_done: int = 2, **changes: object) -> str:
         """An atlas of the whole network, of which some shards are done and most are not."""
-        atlas_id = self.installation.create(self.wish(**changes))
+        atlas_id = self.create(**changes)
         wait_until(lambda: self.done(atlas_id) >= shards_done, 120, "some shards")
         assert self.installation.atlas(atlas_id).state == AtlasState.RUNNING
         return atlas_id
@@ -146,21 +169,28 @@ class Fleet:
         wait_until(lambda: self.said(pattern), seconds, f"a line of the log like {pattern!r}")
 
 
-def signal_all(worker: Worker, number: signal.Signals) -> None:
-    """Signal the parent and its child."""
-    for pid in (worker.process.pid, worker.children()[-1]):
-        os.kill(pid, number)
+def freeze(*pids: int) -> None:
+    """Stop the processes where they are, and wait until they are."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    processes = [psutil.Process(pid) for pid in pids]
+    wait_until(lambda: all(p.status() == psutil.STATUS_STOPPED for p in processes), what="frozen processes")
 
 
-def freeze(worker: Worker) -> None:
-    signal_all(worker, signal.SIGSTOP)
-    for pid in (worker.process.pid, worker.children()[-1]):
-        process = psutil.Process(pid)
-        wait_until(lambda process=process: process.status() == psutil.STATUS_STOPPED, what="a frozen process")
+def thaw(*pids: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
-def thaw(worker: Worker) -> None:
-    signal_all(worker, signal.SIGCONT)
+def child(worker: Worker) -> int:
+    """The process that computes."""
+    return worker.children()[-1]
+
+
+def processes(worker: Worker) -> tuple[int, int]:
+    """Parent and child."""
+    return worker.process.pid, child(worker)
 
 
 @contextmanager
@@ -174,6 +204,6 @@ def trial(fleet: Fleet) -> Iterator[Fleet]:
         if fleet.postgres.process is None:
             fleet.postgres.start()
         for worker in fleet.alive:
-            thaw(worker)
+            thaw(*processes(worker))
         for worker in fleet.workers:
             print(f"--- log of worker {worker.process.pid}\n{fleet.log(worker)}")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults import aftermath
 from tests.faults.api_process import ApiProcess
-from tests.faults.fleet import Fleet, thaw
+from tests.faults.fleet import Fleet, child, processes, thaw
 
 pytestmark = pytest.mark.faults
 
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.faults
 def test_a_child(fleet: Fleet):
     atlas_id = fleet.begin()
     victim, shard = fleet.catch()
-    os.kill(victim.children()[-1], signal.SIGKILL)
-    os.kill(victim.process.pid, signal.SIGCONT)
+    os.kill(child(victim), signal.SIGKILL)
+    thaw(victim.process.pid)
 
     aftermath.check(fleet, atlas_id)
     assert again(fleet, shard.id) == 2
@@ -65,7 +65,7 @@ def test_the_api(fleet: Fleet):
         first = api.submit(fleet.wish())
         worker, _ = fleet.catch()
         api.kill()
-        thaw(worker)
+        thaw(*processes(worker))
         aftermath.check(fleet, first)
 
         api.start()

@@ -44,7 +44,7 @@ def test_an_atlas_outlives_trouble_with_redis(fleet: Fleet, trouble: Callable[[R
     trouble(fleet.broker)
     aftermath.check(fleet, atlas_id)
     trouble(fleet.broker)  # and while nothing is to be done
-    aftermath.check(fleet, fleet.begin(shards_done=0))
+    aftermath.check(fleet, fleet.create(layers=("classes",)))
     assert len(fleet.alive) == 2
     if trouble in (restart, be_away):
         assert fleet.said(LOST)
