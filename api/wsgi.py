@@ -6,7 +6,6 @@ Threads, because a page's event stream holds one while it lasts. Take one proces
 from apiflask import APIFlask
 
 from api.app import create_app
-from api.security import check_listen
 from core.settings import load_settings
 
 
@@ -14,8 +13,6 @@ def application() -> APIFlask:
     """The application with the settings of the environment.
 
     Raises:
-        BadSetting: a setting is wrong, among them a host beyond loopback without tokens.
+        BadSetting: a setting is wrong, or the database cannot be used.
     """
-    settings = load_settings()
-    check_listen(settings)
-    return create_app(settings)
+    return create_app(load_settings())

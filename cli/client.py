@@ -32,7 +32,7 @@ class Client:
     """JSON over HTTP to one deepvis service; problem documents become errors."""
 
     def __init__(self, settings: Settings) -> None:
-        token = settings.token.get_secret_value() or next(iter(sorted(settings.accepted_tokens)), "")
+        token = settings.token.get_secret_value()
         self.url = settings.resolved_url
         self._http = httpx.Client(
             base_url=self.url,
@@ -113,5 +113,5 @@ def _problem(response: httpx.Response) -> ApiProblem:
     detail = document.get("detail") or document.get("title") or f"The service answered {response.status_code}."
     remedy = document.get("remedy") or ""
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        remedy = "Set DEEPVIS_TOKEN to one of the service's tokens."
+        remedy = "Set DEEPVIS_TOKEN to a token of the service; `deepvis tokens make NAME` makes one."
     return ApiProblem(str(detail), str(remedy), str(document.get("type", "")).rpartition("/")[2])

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from cli.atlases import atlas, cancel, retry
+from cli.atlases import atlas, cancel, retry, weigh
 from cli.database import db
 from cli.doctor import doctor
 from cli.networks import layers, networks
 from cli.service import api, worker
 from cli.status import status
+from cli.tokens import tokens
 from cli.up import demo, up
 from core.errors import DeepvisError
 
@@ -53,7 +54,7 @@ def main(debug: bool) -> None:
     """
 
 
-for command in (up, demo, atlas, status, cancel, retry, networks, layers, worker, api, db, doctor):
+for command in (up, demo, atlas, status, cancel, retry, weigh, networks, layers, worker, api, db, tokens, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

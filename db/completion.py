@@ -1,6 +1,6 @@
 """When an atlas runs and when it is over: the lock, the start and the end that every command on it shares.
 
-An atlas is locked before its shards, everywhere: then two commands never wait for each other in a circle.
+Rows are locked in one order, everywhere: atlas, owner, shard. Then two commands never wait for each other in a circle.
 """
 
 from sqlalchemy import exists, func, select
@@ -8,7 +8,8 @@ from sqlalchemy.orm import Session
 
 from core.errors import NotFound
 from db import clock
-from db.models import Atlas, AtlasState, Shard, ShardState
+from db.bulk import insert_missing
+from db.models import Atlas, AtlasState, Owner, Shard, ShardState
 
 
 def lock_atlas(session: Session, atlas_id: str) -> Atlas:
@@ -22,6 +23,13 @@ def lock_atlas(session: Session, atlas_id: str) -> Atlas:
     if atlas is None:
         raise NotFound(f"There is no atlas {atlas_id!r}.", "See the list of atlases.")
     return atlas
+
+
+def lock_owner(session: Session, name: str) -> Owner:
+    """The owner as it is now, made if missing, its row locked until the transaction ends."""
+    insert_missing(session, Owner, [{"name": name, "served": 0.0}])
+    statement = select(Owner).where(Owner.name == name).with_for_update(key_share=True)
+    return session.scalars(statement.execution_options(populate_existing=True)).one()
 
 
 def start(session: Session, atlas: Atlas) -> None:

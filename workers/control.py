@@ -8,6 +8,7 @@ from core.specs import AtlasSpec, LayerInfo, NetworkInfo, NetworkSource
 from db import atlases, networks
 from db.models import Network, NetworkState
 from db.planning import release_planning
+from db.quotas import claim_images
 from deepvis.engine import Engine
 from deepvis.layers import describe
 from workers import planning
@@ -57,6 +58,8 @@ def plan_atlas(runtime: Runtime, atlas_id: str) -> None:
 def _plan(runtime: Runtime, atlas_id: str, spec: AtlasSpec) -> None:
     start = time.monotonic()
     info = _info(runtime, spec.network)
+    with runtime.ledger.sessions.begin() as session:
+        claim_images(session, atlas_id, runtime.settings.max_images_per_day)
     engine = runtime.networks.engine(info.source, info.weights_hash)
     shards = planning.cut(info, spec, lambda layer: _cost(runtime, engine, layer), runtime.settings.shard_seconds)
     with runtime.ledger.sessions.begin() as session:

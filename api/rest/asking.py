@@ -6,11 +6,13 @@ from collections.abc import Callable
 from celery import Celery
 from flask import Flask, Response
 
-from api import security
 from api.problems import answer
+from api.security.callers import caller
+from api.security.forgery import is_own_or_no_page
 from api.services import services
 from broker import messages
 from core.errors import NotDescribed, NotReady
+from core.specs import Scope
 from db import networks
 
 log = logging.getLogger(__name__)
@@ -36,12 +38,13 @@ def ask_for_description(network: str) -> None:
 def register(app: Flask) -> None:
     """Whenever the layers of a network are missed, ask for them; the client comes back for them.
 
-    Not for a page of another site: an image whose address is ours must not make a worker load a network.
+    Not for a page of another site: an image whose address is ours must not make a worker load a network. Nor for a
+    token that only allows reading.
     """
 
     @app.errorhandler(NotDescribed)
     def not_described(error: NotDescribed) -> Response:
-        if security.is_own_or_no_page():
+        if is_own_or_no_page() and caller().scope.includes(Scope.SUBMIT):
             ask_for_description(error.network)
         return answer(error)
 
