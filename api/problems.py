@@ -48,7 +48,7 @@ class InsufficientScope(DeepvisError):
 
 
 class TooManyRequests(DeepvisError):
-    """More requests than the token may send in a minute, or too many wrong tokens; Retry-After says when to come back."""
+    """More requests than the token may send in a minute, or too many wrong tokens; Retry-After says when to go on."""
 
     slug, title, status = "too-many-requests", "Too many requests", 429
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from core.errors import Conflict, InvalidRequest, NotFound
 from core.specs import LOCAL_OWNER, Scope
 from db import clock
+from db.completion import lock_owner
 from db.models import Login, Token
 
 PREFIX = "dv_"
@@ -54,6 +55,7 @@ def make(
         Conflict: a token of that name can still be used.
     """
     _check_name(name)
+    lock_owner(session, name)  # one at a time, also for a name that no token has yet
     secret, moment = PREFIX + secrets.token_urlsafe(RANDOM_BYTES), clock.now(session)
     token = _ended(session, name, moment) or Token(name=name)
     token.hash, token.scopes = digest(secret), [scope.value]

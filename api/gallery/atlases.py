@@ -11,7 +11,7 @@ from db.queries.atlases import AtlasItem, AtlasView, Failure
 
 LIVE = frozenset({"queued", "planning", "running"})
 _WAITING = {
-    "queued": "A worker will plan it; until then its size is not known",
+    "queued": "It waits for a worker that plans it",
     "planning": "A worker is finding out how much work it is",
 }
 CAN_RETRY = frozenset({"complete_with_failures", "failed", "cancelled"})

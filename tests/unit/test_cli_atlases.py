@@ -75,13 +75,23 @@ def submitted(result: Result) -> str:
 
 def test_an_atlas_is_submitted_with_all_its_wishes(services: Services) -> None:
     wishes = ("--layers", "conv", "--units", "0-2,4", "--recipes", "bold", "--seeds", "2", "--steps", "7")
-    result = run("atlas", "tiny", *wishes)
+    result = run("atlas", "tiny", *wishes, "--device", "gpu", "--priority", "batch", "--weight", "2.5")
     atlas_id = submitted(result)
     assert result.stdout.splitlines()[1].endswith(f"/atlases/{atlas_id}")
     with services.sessions() as session:
-        spec = session.get_one(atlases.Atlas, atlas_id).spec
+        atlas = session.get_one(atlases.Atlas, atlas_id)
+    spec = atlas.spec
+    assert (atlas.owner, atlas.device_kind, atlas.priority, atlas.weight) == ("local", "gpu", "batch", 2.5)
     assert (spec["layers"], spec["units"], spec["seeds"]) == (["conv"], [0, 1, 2, 4], 2)
     assert [(recipe["name"], recipe["steps"]) for recipe in spec["recipes"]] == [("bold", 7)]
+
+
+def test_an_atlas_is_weighed(services: Services) -> None:
+    atlas_id = submitted(run("atlas", "tiny"))
+    assert run("weigh", atlas_id, "0.5").output == f"{atlas_id}: weight 0.5\n"
+    with services.sessions() as session:
+        assert session.get_one(atlases.Atlas, atlas_id).weight == 0.5
+    assert run("weigh", atlas_id, "0").exit_code == 2
 
 
 def test_what_the_api_refuses_is_told_with_its_remedy(services: Services) -> None:
