@@ -14,6 +14,8 @@ from core.settings import Settings
 
 TIMEOUT_SECONDS = 30.0
 DESCRIBE_SECONDS = 300.0
+MOST_WAITS = 3
+"""So often a command waits until its token may ask again."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -91,20 +93,28 @@ class Client:
             wait(1.0)
 
     def request(self, method: str, path: str, **parts: Any) -> httpx.Response:
-        """The successful answer of the service.
+        """The successful answer of the service, after waiting where the token asked too often.
 
         Raises:
             NotReady: nobody answers.
             ApiProblem: the service says no, and why.
         """
-        try:
-            response = self._http.request(method, path, **parts)
-        except httpx.TransportError as error:
-            remedy = "Start one with `deepvis up`, or say where it is with DEEPVIS_URL."
-            raise NotReady(f"No deepvis service answers at {self.url} ({error}).", remedy) from error
+        response = self._send(method, path, **parts)
+        for _ in range(MOST_WAITS):
+            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                break
+            time.sleep(float(response.headers.get("Retry-After", 1)))
+            response = self._send(method, path, **parts)
         if response.is_success:
             return response
         raise _problem(response)
+
+    def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **parts)
+        except httpx.TransportError as error:
+            remedy = "Start one with `deepvis up`, or say where it is with DEEPVIS_URL."
+            raise NotReady(f"No deepvis service answers at {self.url} ({error}).", remedy) from error
 
 
 def _problem(response: httpx.Response) -> ApiProblem:

@@ -22,6 +22,7 @@ class AtlasRow:
     """An atlas in words."""
 
     id: str
+    owner: str
     network: str
     network_address: str
     state: str
@@ -63,6 +64,7 @@ def atlas_row(atlas: AtlasItem) -> AtlasRow:
     spec, progress = atlas.spec, atlas.progress
     return AtlasRow(
         id=atlas.id,
+        owner=atlas.owner,
         network=atlas.network,
         network_address=addresses.network(atlas.network),
         state=atlas.state.value,

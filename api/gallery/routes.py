@@ -14,11 +14,11 @@ from api.gallery.atlases import atlas_row, failed_shards
 from api.gallery.networks import network_cards, network_page
 from api.gallery.tiles import hit_tile
 from api.gallery.units import across, beside, heading, provenance, unit_page
-from api.security import forgery
+from api.security import callers, forgery
 from api.security.cookies import SESSION, read_cookie
 from api.services import services
 from core.recipes import DEFAULT_RECIPES, NAMED_RECIPES
-from core.specs import MAX_SEEDS, MAX_STEPS
+from core.specs import MAX_SEEDS, MAX_STEPS, Scope
 from db.queries.atlases import AtlasPage, get_atlas, list_atlases
 from db.queries.networks import get_network, network_names
 from db.queries.recipes import get_recipe, recipes_of_network
@@ -55,6 +55,8 @@ def vocabulary() -> dict[str, object]:
         "empty_pictures": words.EMPTY_PICTURES,
         "kinds": words.KINDS,
         "library_version": version("deepvis"),
+        "may_change": callers.may_change,
+        "may_submit": callers.may(Scope.SUBMIT),
         "signed_in": bool(read_cookie(SESSION)),
         "sign_out_value": forgery.session_value(),
     }

@@ -7,7 +7,7 @@ from celery import Celery
 from flask import Flask, Response
 
 from api.problems import answer
-from api.security.callers import caller
+from api.security.callers import may
 from api.security.forgery import is_own_or_no_page
 from api.services import services
 from broker import messages
@@ -44,7 +44,7 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(NotDescribed)
     def not_described(error: NotDescribed) -> Response:
-        if is_own_or_no_page() and caller().scope.includes(Scope.SUBMIT):
+        if is_own_or_no_page() and may(Scope.SUBMIT):
             ask_for_description(error.network)
         return answer(error)
 

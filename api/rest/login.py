@@ -35,10 +35,7 @@ def enter() -> BaseResponse:
 @blueprint.post("/logout")
 def leave() -> BaseResponse:
     """End the login, here and in the database."""
-    cookie = read_cookie(SESSION)
-    with services().sessions.begin() as session:
-        tokens.log_out(session, cookie)
-    callers.known().forget(cookie)
+    callers.log_out(read_cookie(SESSION))
     response = make_response(redirect("/login", 303))
     delete_cookie(response, SESSION)
     return response

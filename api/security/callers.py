@@ -48,26 +48,29 @@ LOCAL = Caller(LOCAL_OWNER, Scope.ADMIN)
 
 
 class Known:
-    """Callers found a moment ago, by their secret's hash, so that most requests cost the database nothing."""
+    """Callers found a moment ago, so that most requests cost the database nothing.
+
+    By how they were found and their secret's hash: a cookie is no token, nor a token a cookie.
+    """
 
     def __init__(self, seconds: float = KNOWN_SECONDS, now: Callable[[], float] = time.monotonic) -> None:
         self._seconds, self._now = seconds, now
-        self._found: dict[str, tuple[Caller, float]] = {}
+        self._found: dict[tuple[Find, str], tuple[Caller, float]] = {}
 
-    def get(self, secret: str) -> Caller | None:
+    def get(self, find: Find, secret: str) -> Caller | None:
         """Whose it is, if that was found a moment ago."""
-        caller, until = self._found.get(tokens.digest(secret), (None, 0.0))
+        caller, until = self._found.get((find, tokens.digest(secret)), (None, 0.0))
         return caller if self._now() < until else None
 
-    def put(self, secret: str, caller: Caller) -> None:
+    def put(self, find: Find, secret: str, caller: Caller) -> None:
         """Believe for a moment whose it is."""
         if len(self._found) >= MOST_KNOWN:
             self._found.clear()
-        self._found[tokens.digest(secret)] = (caller, self._now() + self._seconds)
+        self._found[find, tokens.digest(secret)] = (caller, self._now() + self._seconds)
 
-    def forget(self, secret: str) -> None:
+    def forget(self, find: Find, secret: str) -> None:
         """Ask the database the next time."""
-        self._found.pop(tokens.digest(secret), None)
+        self._found.pop((find, tokens.digest(secret)), None)
 
 
 def prepare(app: Flask) -> None:
@@ -83,6 +86,13 @@ def prepare(app: Flask) -> None:
 def tokens_are_required(settings: Settings) -> bool:
     """Whether even somebody on this machine needs a token."""
     return settings.require_tokens or not hosts.is_loopback(settings.host)
+
+
+def log_out(cookie: str) -> None:
+    """End the login of that cookie."""
+    with services().sessions.begin() as session:
+        tokens.log_out(session, cookie)
+    known().forget(queries.find_login, cookie)
 
 
 def known() -> Known:
@@ -135,9 +145,19 @@ def check_owner(owner: str) -> None:
     Raises:
         InsufficientScope: it is, and the caller's scope is less than admin.
     """
-    if owner != caller().owner and not caller().scope.includes(Scope.ADMIN):
+    if not may_change(owner):
         detail = f"This belongs to {owner!r}, and the token is {caller().owner!r}."
         raise InsufficientScope(detail, "To change what is somebody else's needs the scope admin.", Scope.ADMIN)
+
+
+def may(scope: Scope) -> bool:
+    """Whether the caller may do what `scope` allows; nobody in particular may do nothing."""
+    return "caller" in g and caller().scope.includes(scope)
+
+
+def may_change(owner: str) -> bool:
+    """Whether the caller may change what belongs to `owner`."""
+    return may(Scope.ADMIN) or (may(Scope.SUBMIT) and caller().owner == owner)
 
 
 # --- finding out -------------------------------------------------------------------
@@ -149,7 +169,7 @@ def by_token(token: str) -> Caller | None:
     Raises:
         TooManyRequests: there were too many guesses from there.
     """
-    if found := known().get(token):
+    if found := known().get(queries.find_bearer, token):
         return found
     limits.check_guesses()
     found = _look_up(queries.find_bearer, token)
@@ -174,7 +194,7 @@ def _is_here() -> bool:
 def _by_login(cookie: str) -> Caller | None:
     if not cookie:
         return None
-    return known().get(cookie) or _look_up(queries.find_login, cookie)
+    return known().get(queries.find_login, cookie) or _look_up(queries.find_login, cookie)
 
 
 def _look_up(find: Find, secret: str) -> Caller | None:
@@ -186,7 +206,7 @@ def _look_up(find: Find, secret: str) -> Caller | None:
     if stale:
         g.used_token = grant.token_id
     found = Caller(grant.name, grant.scope, grant)
-    known().put(secret, found)
+    known().put(find, secret, found)
     return found
 
 

@@ -15,7 +15,8 @@ from api.services import EXTENSION, Services
 from cli.main import main
 from core.recipes import BOLD
 from core.settings import Settings
-from db import atlases, leases, networks
+from core.specs import Scope
+from db import atlases, leases, networks, tokens
 from db.migrate import upgrade
 from deepvis.networks import find_source, load_network
 from tests.integration import records
@@ -136,6 +137,28 @@ def _work_when_pending(services: Services, shard_id: int) -> None:
                 break
         pause.wait(0.05)
     work(services.sessions, shard_id, "still out of luck")
+
+
+def test_a_token_that_asks_too_often_is_waited_for(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    with services.sessions.begin() as session:
+        token = tokens.make(session, "alice", Scope.READ, limits=tokens.Limits(requests_per_minute=2))
+    monkeypatch.setenv("DEEPVIS_TOKEN", token)
+    waits: list[float] = []
+    monkeypatch.setattr("cli.client.time.sleep", waits.append)
+    assert run("status").exit_code == 0  # two requests
+    result = run("status")
+    assert result.exit_code == 2
+    assert "may ask for 2 requests a minute" in result.stderr
+    assert len(waits) == 3
+    assert all(1 <= seconds <= 60 for seconds in waits)
+
+
+def test_a_wrong_token_is_told_with_its_remedy(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPVIS_TOKEN", "dv_wrong")
+    result = run("status")
+    assert result.exit_code == 2
+    assert "DEEPVIS_TOKEN" in result.stderr
+    assert "deepvis tokens make" in result.stderr
 
 
 def test_an_unknown_atlas(services: Services) -> None:

@@ -14,7 +14,7 @@ from api.security.callers import Known
 from core.specs import Scope
 from db import clock, tokens
 from db.models import Login, Token
-from db.queries.tokens import list_tokens
+from db.queries.tokens import find_bearer, find_login, list_tokens
 from tests.unit.api.conftest import Front, MakeFront, bearer, form_value, problem
 
 PAGE = {"Accept": "text/html,*/*;q=0.8"}
@@ -50,6 +50,23 @@ def cookie_that_expired(front: Front) -> dict[str, str]:
     return {}
 
 
+def session_cookie(response: TestResponse) -> str:
+    (value,) = re.findall(r"deepvis_session=([^;]+)", response.headers["Set-Cookie"])
+    return value
+
+
+def token_in_use(front: Front) -> dict[str, str]:
+    token = front.token()
+    assert front.client.get("/api/v1/recipes", headers=bearer(token)).status_code == 200
+    return {"Cookie": f"deepvis_session={token}"}
+
+
+def cookie_in_use(front: Front) -> dict[str, str]:
+    cookie = session_cookie(front.log_in(front.token()))
+    assert front.client.get("/api/v1/recipes").status_code == 200
+    return bearer(cookie)
+
+
 HOSTILE: dict[str, Callable[[Front], dict[str, str]]] = {
     "nothing": lambda front: {},
     "an unknown token": lambda front: bearer("dv_" + "x" * 43),
@@ -66,15 +83,10 @@ HOSTILE: dict[str, Callable[[Front], dict[str, str]]] = {
     "a cookie of a revoked token": cookie_of_revoked,
     "a cookie that expired": cookie_that_expired,
     "a made-up cookie": lambda front: {"Cookie": "deepvis_session=guess"},
-    "a token as a cookie": lambda front: {"Cookie": f"deepvis_session={front.token()}"},
-    "a cookie as a token": lambda front: bearer(session_cookie(front.log_in(front.token()))),
+    "a token as a cookie": token_in_use,
+    "a cookie as a token": cookie_in_use,
     "a token in the query": lambda front: {},
 }
-
-
-def session_cookie(response: TestResponse) -> str:
-    (value,) = re.findall(r"deepvis_session=([^;]+)", response.headers["Set-Cookie"])
-    return value
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
@@ -301,6 +313,20 @@ def test_a_browser_logs_in_and_out(closed: Front) -> None:
     problem(closed.client.get("/api/v1/recipes"), 401, "unauthorized")
 
 
+def test_pages_offer_what_the_token_allows(closed: Front) -> None:
+    atlas = closed.client.post("/api/v1/atlases", json=WISH, headers=bearer(closed.token("alice"))).json
+    page, form, button = f"/atlases/{atlas['id']}", 'data-address="/api/v1/atlases"', "/cancel"
+    offered = {}
+    for name, scope in {"reader": Scope.READ, "bob": Scope.SUBMIT, "root": Scope.ADMIN}.items():
+        headers = bearer(closed.token(name, scope))
+        offered[name] = (
+            form in closed.client.get("/", headers=headers).text,
+            button in closed.client.get(page, headers=headers).text,
+        )
+    assert offered == {"reader": (False, False), "bob": (True, False), "root": (True, True)}
+    assert "alice" in closed.client.get(page, headers=headers).text
+
+
 def test_a_login_ends_with_its_token(closed: Front) -> None:
     answered = closed.log_in(closed.token(expires_seconds=HOUR))
     (seconds,) = re.findall(r"Max-Age=(\d+)", answered.headers["Set-Cookie"])
@@ -346,16 +372,17 @@ def test_logging_in_leads_nowhere_else(closed: Front, target: str) -> None:
 def test_callers_are_believed_for_seconds_only() -> None:
     now = [100.0]
     known = Known(3.0, lambda: now[0])
-    known.put("secret", callers.LOCAL)
-    assert known.get("secret") == callers.LOCAL
-    assert known.get("other") is None
+    known.put(find_bearer, "secret", callers.LOCAL)
+    assert known.get(find_bearer, "secret") == callers.LOCAL
+    assert known.get(find_bearer, "other") is None
+    assert known.get(find_login, "secret") is None
     now[0] += 2.9
-    assert known.get("secret") is not None
+    assert known.get(find_bearer, "secret") is not None
     now[0] += 0.2
-    assert known.get("secret") is None
-    known.put("secret", callers.LOCAL)
-    known.forget("secret")
-    assert known.get("secret") is None
+    assert known.get(find_bearer, "secret") is None
+    known.put(find_bearer, "secret", callers.LOCAL)
+    known.forget(find_bearer, "secret")
+    assert known.get(find_bearer, "secret") is None
 
 
 def test_a_token_in_use_ends_when_it_is_no_longer_believed(closed: Front) -> None:
