@@ -4,18 +4,16 @@ Every value is explained in docs/decisions/broker-settings.md. The database is t
 nothing here is needed for correctness, all of it for recovering quickly and never stalling silently.
 """
 
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu.entity import Queue
 
 from core.settings import Settings
+from core.specs import DeviceKind
 
-CONTROL_QUEUE = "control"
-SHARD_QUEUE = "shards"
-QUEUES = (CONTROL_QUEUE, SHARD_QUEUE)
-"""In the order in which a worker empties them."""
-
+HIGHEST_PRIORITY = 9
 HARD_LIMIT_MARGIN_SECONDS = 60.0
 """Between the soft limit, at which a task can still say why it failed, and the hard one, at which it is killed."""
 VISIBILITY_FACTOR = 3
@@ -29,6 +27,21 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
+def queue_name(kind: DeviceKind) -> str:
+    """The queue of what workers on devices of that kind may take; those of any kind take from "any" too."""
+    return f"deepvis.{kind}"
+
+
+def queues_of(kind: DeviceKind) -> tuple[str, ...]:
+    """The queues that a worker on a device of that kind empties."""
+    return queue_name(DeviceKind.ANY), queue_name(kind)
+
+
+def transport(settings: Settings) -> Literal["redis", "amqp"]:
+    """The kind of broker that the URL names; what is neither is treated as Redis is."""
+    return "amqp" if urlsplit(settings.broker_url).scheme in {"amqp", "amqps", "pyamqp"} else "redis"
+
+
 def _messages() -> dict[str, Any]:
     """What travels: JSON, without results, acknowledged when done, sent to declared queues only."""
     return {
@@ -39,36 +52,51 @@ def _messages() -> dict[str, Any]:
         "result_backend": None,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
-        "task_queues": [Queue(name) for name in QUEUES],  # type: ignore[no-untyped-call]  # kombu has no types
+        "task_queues": [_queue(kind) for kind in DeviceKind],
         "task_create_missing_queues": False,
-        "task_default_queue": CONTROL_QUEUE,
+        "task_default_queue": queue_name(DeviceKind.ANY),
         # A producer gives up after about two seconds: the database already has the wish, a worker will notice.
         "task_publish_retry": True,
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0.1, "interval_step": 0.1},
     }
 
 
+def _queue(kind: DeviceKind) -> Queue:
+    ordered = {"x-max-priority": HIGHEST_PRIORITY}  # RabbitMQ's; with Redis kombu keeps a list for each priority
+    return Queue(queue_name(kind), queue_arguments=ordered)  # type: ignore[no-untyped-call]  # kombu has no types
+
+
 def _broker(settings: Settings) -> dict[str, Any]:
     """The connection: every wait has an end, and a worker tries again for ever."""
-    hard_limit = settings.task_seconds + HARD_LIMIT_MARGIN_SECONDS
     return {
         "broker_connection_timeout": 2.0,
         "broker_connection_retry": True,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "broker_transport_options": {
-            "global_keyprefix": "deepvis:",
-            "queue_order_strategy": "priority",
-            "visibility_timeout": VISIBILITY_FACTOR * hard_limit,
-            # kombu looks for messages of dead workers every interval x throttle seconds (by default 100).
-            "unacked_restore_interval": 2,
-            "unacked_restore_throttle": 1,
-            "socket_connect_timeout": 2.0,
-            "socket_timeout": 2.0,
-            "socket_keepalive": True,
-            "health_check_interval": 10,
-        },
+        "broker_heartbeat": 10,  # RabbitMQ's own; a connection that is silent for two of them is lost
+        "broker_transport_options": _amqp() if transport(settings) == "amqp" else _redis(settings),
     }
+
+
+def _redis(settings: Settings) -> dict[str, Any]:
+    hard_limit = settings.task_seconds + HARD_LIMIT_MARGIN_SECONDS
+    return {
+        "global_keyprefix": "deepvis:",
+        "queue_order_strategy": "priority",
+        "visibility_timeout": VISIBILITY_FACTOR * hard_limit,
+        # kombu looks for messages of dead workers every interval x throttle seconds (by default 100).
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+        "socket_connect_timeout": 2.0,
+        "socket_timeout": 2.0,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    }
+
+
+def _amqp() -> dict[str, Any]:
+    # A publisher hears from the broker that it has the message, or that it could not take it.
+    return {"confirm_publish": True, "read_timeout": 10.0, "write_timeout": 10.0}
 
 
 def _worker(settings: Settings) -> dict[str, Any]:

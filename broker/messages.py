@@ -1,15 +1,26 @@
 """The messages: three task names, each with one id as its only argument."""
 
+from enum import IntEnum
+
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from broker.app import CONTROL_QUEUE, SHARD_QUEUE
+from broker.app import HIGHEST_PRIORITY, queue_name
 from core.errors import NotReady
+from core.specs import DeviceKind, Priority
 
 DESCRIBE = "deepvis.describe"
 PLAN = "deepvis.plan"
 SHARD = "deepvis.shard"
+
+
+class Urgency(IntEnum):
+    """Which message is taken first, the lowest number; kombu keeps one Redis list for each of 0, 3, 6 and 9."""
+
+    CONTROL = 0  # a plan or a description: others wait for it
+    INTERACTIVE = 3
+    BATCH = 6
 
 
 def send_describe(app: Celery, network_name: str) -> None:
@@ -18,24 +29,43 @@ def send_describe(app: Celery, network_name: str) -> None:
     Raises:
         NotReady: the broker does not answer.
     """
-    _send(app, DESCRIBE, network_name, CONTROL_QUEUE)
+    _send(app, DESCRIBE, network_name, DeviceKind.ANY, Urgency.CONTROL)
 
 
-def send_plan(app: Celery, atlas_id: str) -> None:
-    """Ask some worker to cut an atlas into shards. Raises `NotReady` as `send_describe` does."""
-    _send(app, PLAN, atlas_id, CONTROL_QUEUE)
+def send_plan(app: Celery, atlas_id: str, device_kind: DeviceKind = DeviceKind.ANY) -> None:
+    """Ask some worker on such a device, whose speed it measures, to cut an atlas into shards.
+
+    Raises:
+        NotReady: the broker does not answer.
+    """
+    _send(app, PLAN, atlas_id, device_kind, Urgency.CONTROL)
 
 
-def send_shard(app: Celery, shard_id: int) -> None:
-    """Ask some worker to compute a shard. Raises `NotReady` as `send_describe` does."""
-    _send(app, SHARD, shard_id, SHARD_QUEUE)
+def send_shard(
+    app: Celery,
+    shard_id: int,
+    device_kind: DeviceKind = DeviceKind.ANY,
+    priority: Priority = Priority.BATCH,
+) -> None:
+    """Ask some worker on such a device to compute a shard.
+
+    Raises:
+        NotReady: the broker does not answer.
+    """
+    _send(app, SHARD, shard_id, device_kind, Urgency[priority.name])
 
 
-def _send(app: Celery, name: str, argument: str | int, queue: str) -> None:
+def _send(app: Celery, name: str, argument: str | int, kind: DeviceKind, urgency: Urgency) -> None:
     try:
-        app.send_task(name, args=[argument], queue=queue, ignore_result=True)
+        app.send_task(name, args=[argument], queue=queue_name(kind), priority=_priority(app, urgency))
     except (OperationalError, RedisError, OSError) as error:
         raise NotReady(
             f"The message broker does not answer ({error}).",
-            "Start Redis at DEEPVIS_BROKER_URL; the work is not lost, workers find it in the database.",
+            "Start it at DEEPVIS_BROKER_URL; the work is not lost, workers find it in the database.",
         ) from error
+
+
+def _priority(app: Celery, urgency: Urgency) -> int:
+    """The number for the broker: RabbitMQ takes the highest first, Redis the lowest."""
+    is_redis = "global_keyprefix" in app.conf.broker_transport_options
+    return int(urgency) if is_redis else HIGHEST_PRIORITY - urgency

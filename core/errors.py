@@ -67,6 +67,12 @@ class NotDescribed(NotReady):
         self.network = network
 
 
+class StoreUnavailable(NotReady):
+    """The picture store cannot be used just now (full, read-only, no permission, unreachable): no work's own fault."""
+
+    slug, title = "store-unavailable", "The picture store cannot be used"
+
+
 class TooLarge(DeepvisError):
     """The request is over a limit."""
 

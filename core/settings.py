@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=60.0, ge=2, description="a lease without a heartbeat runs out after this")
     heartbeat_seconds: float = Field(default=5.0, gt=0, description="time between a worker's heartbeats")
     max_attempts: int = Field(default=3, ge=1, le=100, description="tries of a shard before it is marked failed")
+    setback_seconds: float = Field(
+        default=10.0, gt=0, description="a shard waits so long, then longer, after a failure of the picture store"
+    )
     task_seconds: float = Field(
         default=14_400.0, ge=1, description="a task that takes longer is stopped and its attempt counted as failed"
     )

@@ -9,29 +9,19 @@ from sqlalchemy.orm import Session
 
 from core.errors import Conflict, InvalidRequest, NotDescribed, UnitOutOfRange, UnknownLayer, nearest
 from core.specs import LOCAL_OWNER, AtlasSpec, DeviceKind, Priority
-from db import clock, networks, quotas
+from db import clock, networks, quotas, tallies
 from db.bulk import insert_missing
-from db.completion import finish_if_done, lock_atlas, lock_owner, start
+from db.completion import UNFINISHED, finish_if_done, lock_atlas, lock_owner, start
 from db.ids import time_ordered
 from db.models import Atlas, AtlasState, Layer, Network, NetworkState, Recipe, Shard, ShardState
-from db.planning import begin_planning, fail_planning, save_plan, take_unplanned
-from db.quotas import UNFINISHED
-
-__all__ = [
-    "UNFINISHED",
-    "begin_planning",
-    "check_spec",
-    "create",
-    "fail_planning",
-    "finish_if_done",
-    "request_cancel",
-    "retry_failed",
-    "save_plan",
-    "take_unplanned",
-    "weigh",
-]
+from db.planning import forget_plan
 
 MAX_KEY_CHARACTERS = 200
+AFRESH = {
+    "attempts": 0, "setbacks": 0, "retry_at": None, "error": None, "enqueued_at": None, "fraction": 0.0,
+    "finished_at": None,
+}  # fmt: skip
+"""What is forgotten of a shard that is tried again."""
 
 
 def create(  # noqa: PLR0913  # an atlas's own columns, each by its name
@@ -117,7 +107,10 @@ def request_cancel(session: Session, atlas_id: str) -> Atlas:
     if atlas.state not in UNFINISHED:
         raise Conflict(f"The atlas is over already ({_words(atlas.state)}).", "Only unfinished atlases are cancelled.")
     atlas.state, atlas.finished_at = AtlasState.CANCELLED, clock.now(session)
-    _move_shards(session, atlas_id, (ShardState.PENDING,), ShardState.CANCELLED)
+    if atlas.planned_at is None:
+        forget_plan(session, atlas_id)
+    else:
+        _move_shards(session, atlas_id, (ShardState.PENDING,), ShardState.CANCELLED)
     return atlas
 
 
@@ -169,18 +162,16 @@ def _queue_again(atlas: Atlas) -> None:
     if atlas.state == AtlasState.FAILED:
         atlas.images = 0  # to be counted anew: while it was failed it counted nothing
     atlas.state, atlas.error, atlas.finished_at = AtlasState.QUEUED, None, None
-    atlas.plan_attempts, atlas.plan_expires_at = 0, None
+    atlas.plan_attempts, atlas.plan_token, atlas.plan_expires_at = 0, None, None
 
 
 def _move_shards(session: Session, atlas_id: str, sources: Sequence[ShardState], target: ShardState) -> int:
-    again = {"attempts": 0, "error": None, "enqueued_at": None, "fraction": 0.0} if target == ShardState.PENDING else {}
-    moved = (
-        update(Shard)
-        .where(Shard.atlas_id == atlas_id, Shard.state.in_(sources))
-        .values(state=target, **again)
-        .execution_options(synchronize_session=False)
-    )
-    return session.connection().execute(moved).rowcount
+    moved = update(Shard).where(Shard.atlas_id == atlas_id, Shard.state.in_(sources))
+    moved = moved.values(state=target, **(AFRESH if target == ShardState.PENDING else {}))
+    session.flush()
+    count = session.connection().execute(moved.execution_options(synchronize_session=False)).rowcount
+    tallies.recount(session, atlas_id)
+    return count
 
 
 def _normalised(spec: AtlasSpec) -> AtlasSpec:

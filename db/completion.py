@@ -1,15 +1,18 @@
 """When an atlas runs and when it is over: the lock, the start and the end that every command on it shares.
 
-Rows are locked in one order, everywhere: atlas, owner, shard. Then two commands never wait for each other in a circle.
+Rows are locked in one order, everywhere: atlas (ascending id), owner, shard (ascending id), worker. Then two commands
+never wait for each other in a circle.
 """
 
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
-from db import clock
+from db import clock, tallies
 from db.bulk import insert_missing
 from db.models import Atlas, AtlasState, Owner, Shard, ShardState
+
+UNFINISHED = (AtlasState.QUEUED, AtlasState.PLANNING, AtlasState.RUNNING)
 
 
 def lock_atlas(session: Session, atlas_id: str) -> Atlas:
@@ -33,14 +36,26 @@ def lock_owner(session: Session, name: str) -> Owner:
 
 
 def start(session: Session, atlas: Atlas) -> None:
-    """Let the atlas, locked, run: it joins the others at the place of the one that was served least.
+    """Let the atlas, locked, run: it joins its owner's others, and its owner the others, at the place of the least.
 
     Without that a newcomer would be given every worker until it had caught up with those who were there before.
     """
     waiting = exists().where(Shard.atlas_id == Atlas.id, Shard.state == ShardState.PENDING)
     others = select(func.min(Atlas.served)).where(Atlas.state == AtlasState.RUNNING, Atlas.id != atlas.id, waiting)
-    atlas.served = max(atlas.served, session.scalar(others) or 0.0)
+    mine = session.scalar(others.where(Atlas.owner == atlas.owner))
+    if mine is None:
+        _join(session, atlas)
+    atlas.served = max(atlas.served, mine or 0.0)
     atlas.state, atlas.error, atlas.finished_at = AtlasState.RUNNING, None, None
+
+
+def _join(session: Session, atlas: Atlas) -> None:
+    """Give the atlas's owner, who had nothing to do, the place of the owner that was served least among the others."""
+    owner = lock_owner(session, atlas.owner)
+    waiting = exists().where(Shard.atlas_id == Atlas.id, Shard.state == ShardState.PENDING)
+    busy = exists().where(Atlas.owner == Owner.name, Atlas.state == AtlasState.RUNNING, waiting)
+    least = session.scalar(select(func.min(Owner.served)).where(Owner.name != owner.name, busy))
+    owner.served = max(owner.served, least or 0.0)
 
 
 def finish_if_done(session: Session, atlas_id: str) -> AtlasState:
@@ -49,14 +64,10 @@ def finish_if_done(session: Session, atlas_id: str) -> AtlasState:
     The lock makes whoever commits the last shard see all the others.
     """
     atlas = lock_atlas(session, atlas_id)
-    if atlas.state == AtlasState.RUNNING and not _has(session, atlas_id, ShardState.PENDING, ShardState.RUNNING):
-        failed = _has(session, atlas_id, ShardState.FAILED)
+    session.flush()
+    counted = tallies.of_atlas(session, atlas_id)
+    if atlas.state == AtlasState.RUNNING and counted.open_shards == 0:
+        failed = counted[ShardState.FAILED].shards > 0
         atlas.state = AtlasState.COMPLETE_WITH_FAILURES if failed else AtlasState.COMPLETE
         atlas.finished_at = clock.now(session)
     return AtlasState(atlas.state)
-
-
-def _has(session: Session, atlas_id: str, *states: ShardState) -> bool:
-    session.flush()
-    found = select(exists().where(Shard.atlas_id == atlas_id, Shard.state.in_(states)))
-    return bool(session.scalar(found))

@@ -1,73 +1,206 @@
-"""Which shards get a message next: fairly over the running atlases, each by its weight.
+"""Which shards get a message next: interactive ones at once, the others fairly over people and their atlases.
 
-Every atlas carries what it was served so far (estimated seconds of work / weight); the one that was served least is
-next. That is fair however few shards are asked for at a time, and needs no memory in any process.
+Every owner carries what all their atlases were served so far (estimated seconds of work), and every atlas what it was
+served itself, over its weight. The owner served least is next, and of theirs the atlas served least. That is fair
+however few shards are asked for at a time, and needs no memory in any process.
+
+Only as many messages are on their way as keep the workers busy: what waits in the database can still be overtaken,
+weighed anew or cancelled. Each lane (device kind and priority) has room of its own, so that none fills another's.
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, Update, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from db import clock
-from db.models import Atlas, AtlasState, Shard, ShardState
+from core.specs import DeviceKind, Priority
+from db import chores, clock
+from db.models import Atlas, AtlasState, Owner, Shard, ShardState
 
 STALE_SECONDS = 60
 """A message sent longer ago than this may be lost: it is sent again."""
 LEAST_COST_SECONDS = 0.001
 """A shard that costs nothing counts as this, so that its atlas moves on in the queue."""
+AHEAD = 2
+"""Messages for every live worker: one that is next, and one more for whoever is quicker."""
+SPARE_MESSAGES = 2
+
+Lane = tuple[DeviceKind, Priority]
+LANES: tuple[Lane, ...] = tuple((kind, priority) for priority in Priority for kind in DeviceKind)
 
 
-def take_for_dispatch(session: Session, *, limit: int, stale_seconds: float = STALE_SECONDS) -> list[int]:
-    """Up to `limit` ids of waiting shards without a message (or whose message is older than `stale_seconds`).
+@dataclass(frozen=True, kw_only=True)
+class Dispatch:
+    """A shard that a message shall be sent for, and the lane it takes."""
 
-    They are noted as enqueued now: the caller sends a message for each.
+    shard_id: int
+    device_kind: DeviceKind
+    priority: Priority
+
+
+def room(session: Session, live: Mapping[DeviceKind, int], *, stale_seconds: float = STALE_SECONDS) -> dict[Lane, int]:
+    """How many more messages each lane takes; a lane that is still half full has no room yet, to send many at once.
+
+    Args:
+        session: to read from.
+        live: how many workers there are of each device kind.
+        stale_seconds: a message sent longer ago counts as lost.
     """
+    sent = outstanding(session, stale_seconds=stale_seconds)
+    wanted = {kind: _wanted(live, kind) for kind in DeviceKind}
+    lacking = {lane: wanted[lane[0]] - sent[lane] for lane in LANES}
+    return {lane: missing for lane, missing in lacking.items() if missing > 0 and 2 * missing >= wanted[lane[0]]}
+
+
+def take_for_dispatch(
+    session: Session, live: Mapping[DeviceKind, int], *, stale_seconds: float = STALE_SECONDS
+) -> list[Dispatch]:
+    """Waiting shards without a message (or whose message is older than `stale_seconds`), as many as there is room for.
+
+    They are noted as enqueued now: the caller sends a message for each. None while somebody else is at it.
+    """
+    if not chores.hold(session, chores.DISPATCH):
+        return []
+    return assign(session, room(session, live, stale_seconds=stale_seconds), stale_seconds=stale_seconds)
+
+
+def assign(session: Session, lanes: Mapping[Lane, int], *, stale_seconds: float = STALE_SECONDS) -> list[Dispatch]:
+    """Up to so many waiting shards for each lane; the caller holds the chore."""
     moment = clock.now(session)
-    locked = select(Atlas).where(Atlas.state == AtlasState.RUNNING).order_by(Atlas.id)
-    locked = locked.with_for_update(key_share=True).execution_options(populate_existing=True)
-    atlases = session.scalars(locked).all() if limit > 0 else []
-    chosen = _choose(session, atlases, limit, clock.after(moment, -stale_seconds))
-    enqueued = update(Shard).where(Shard.id.in_(chosen), Shard.state == ShardState.PENDING)
-    session.execute(enqueued.values(enqueued_at=moment).execution_options(synchronize_session=False))
+    chosen: list[Dispatch] = []
+    for (kind, priority), most in lanes.items():
+        shards = _choose(session, (kind, priority), most, _unsent(moment, stale_seconds))
+        chosen += [Dispatch(shard_id=shard_id, device_kind=kind, priority=priority) for shard_id in shards]
+    enqueued = update(Shard).where(Shard.id.in_([d.shard_id for d in chosen]), Shard.state == ShardState.PENDING)
+    _execute(session, enqueued.values(enqueued_at=moment))
     return chosen
 
 
 def withdraw(session: Session, shard_ids: Sequence[int]) -> None:
     """Their messages could not be sent: these shards wait for one again, at once."""
     unsent = update(Shard).where(Shard.id.in_(shard_ids), Shard.state == ShardState.PENDING)
-    session.execute(unsent.values(enqueued_at=None).execution_options(synchronize_session=False))
+    _execute(session, unsent.values(enqueued_at=None))
 
 
-def outstanding(session: Session, *, stale_seconds: float = STALE_SECONDS) -> int:
-    """How many waiting shards have a message on its way (younger than `stale_seconds`)."""
+def outstanding(session: Session, *, stale_seconds: float = STALE_SECONDS) -> Counter[Lane]:
+    """How many waiting shards of each lane have a message on its way (younger than `stale_seconds`)."""
     fresh = clock.after(clock.now(session), -stale_seconds)
-    statement = select(func.count()).select_from(Shard)
-    found = statement.where(Shard.state == ShardState.PENDING, Shard.enqueued_at >= fresh)
-    return session.scalar(found) or 0
+    statement = select(Atlas.device_kind, Atlas.priority, func.count()).join_from(Shard, Atlas)
+    found = statement.where(Shard.state == ShardState.PENDING, Shard.enqueued_at >= fresh, Atlas.priority.is_not(None))
+    rows = session.execute(found.group_by(Atlas.device_kind, Atlas.priority))
+    return Counter({(DeviceKind(kind), Priority(str(priority))): count for kind, priority, count in rows})
 
 
-def _choose(session: Session, atlases: Sequence[Atlas], limit: int, stale: datetime) -> list[int]:
-    queue = [(atlas.served, atlas.id, atlas, _waiting(session, atlas.id, limit, stale)) for atlas in atlases]
-    heapq.heapify(queue)
-    chosen: list[int] = []
-    while queue and len(chosen) < limit:
-        _, _, atlas, shards = heapq.heappop(queue)
-        taken = next(shards, None)
-        if taken is None:
+def _wanted(live: Mapping[DeviceKind, int], kind: DeviceKind) -> int:
+    """Messages for those who can take them; none where there is nobody, or they would pile up."""
+    able = _able(live, kind)
+    return AHEAD * able + SPARE_MESSAGES if able else 0
+
+
+def _able(live: Mapping[DeviceKind, int], kind: DeviceKind) -> int:
+    """How many of the workers take shards that ask for `kind`; one whose own kind is "any" takes all."""
+    everybody = kind == DeviceKind.ANY
+    return sum(count for own, count in live.items() if everybody or own in {kind, DeviceKind.ANY})
+
+
+def _unsent(moment: datetime, stale_seconds: float) -> ColumnElement[bool]:
+    never = or_(Shard.enqueued_at.is_(None), Shard.enqueued_at < clock.after(moment, -stale_seconds))
+    return and_(Shard.state == ShardState.PENDING, never, or_(Shard.retry_at.is_(None), Shard.retry_at <= moment))
+
+
+@dataclass
+class _Turn:
+    """Whose turn it is: an atlas or an owner, by what it was served."""
+
+    served: float
+    key: str
+
+    def __lt__(self, other: "_Turn") -> bool:
+        return (self.served, self.key) < (other.served, other.key)
+
+
+@dataclass(eq=False)
+class _AtlasTurn(_Turn):
+    weight: float
+    shards: Iterator[tuple[int, float]]
+
+
+@dataclass(eq=False)
+class _OwnerTurn(_Turn):
+    atlases: list[_AtlasTurn]  # a heap
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A shard that was given its turn, and who pays for it."""
+
+    shard_id: int
+    cost_seconds: float
+    atlas: _AtlasTurn
+    owner: _OwnerTurn
+
+
+def _choose(session: Session, lane: Lane, most: int, unsent: ColumnElement[bool]) -> list[int]:
+    """Up to `most` ids of a lane's shards, each from whoever was served least by then."""
+    taken = _take_turns(_owners(session, lane, most, unsent), most)
+    _serve(session, taken)
+    return [turn.shard_id for turn in taken]
+
+
+def _owners(session: Session, lane: Lane, most: int, unsent: ColumnElement[bool]) -> list[_OwnerTurn]:
+    kind, priority = lane
+    running = select(Atlas.id, Atlas.owner, Atlas.served, Atlas.weight, func.coalesce(Owner.served, 0.0))
+    running = running.outerjoin(Owner, Owner.name == Atlas.owner).where(Atlas.state == AtlasState.RUNNING)
+    found: dict[str, _OwnerTurn] = {}
+    rows = session.execute(running.where(Atlas.device_kind == kind, Atlas.priority == priority)).all()
+    for atlas_id, owner, served, weight, owner_served in rows:
+        turn = found.setdefault(owner, _OwnerTurn(owner_served, owner, []))
+        heapq.heappush(turn.atlases, _AtlasTurn(served, atlas_id, weight, _waiting(session, atlas_id, most, unsent)))
+    return sorted(found.values())
+
+
+def _take_turns(owners: list[_OwnerTurn], most: int) -> list[_Taken]:
+    """Shards in the order of turns; `owners` is a heap, and is used up."""
+    taken: list[_Taken] = []
+    while owners and len(taken) < most:
+        owner = owners[0]
+        shard = next(owner.atlases[0].shards, None)
+        if shard is None:
+            heapq.heappop(owner.atlases)
+            if not owner.atlases:
+                heapq.heappop(owners)
             continue
-        shard_id, cost_seconds = taken
-        chosen.append(shard_id)
-        atlas.served += max(cost_seconds, LEAST_COST_SECONDS) / atlas.weight
-        heapq.heappush(queue, (atlas.served, atlas.id, atlas, shards))
-    return chosen
+        turn = _Taken(shard[0], max(shard[1], LEAST_COST_SECONDS), owner.atlases[0], owner)
+        turn.atlas.served += turn.cost_seconds / turn.atlas.weight
+        heapq.heapreplace(owner.atlases, turn.atlas)
+        owner.served += turn.cost_seconds
+        heapq.heapreplace(owners, owner)
+        taken.append(turn)
+    return taken
 
 
-def _waiting(session: Session, atlas_id: str, limit: int, stale: datetime) -> Iterator[tuple[int, float]]:
+def _serve(session: Session, taken: Sequence[_Taken]) -> None:
+    """Write down what each atlas, and then each owner, was served: in the order in which rows are locked."""
+    atlases: defaultdict[str, float] = defaultdict(float)
+    owners: defaultdict[str, float] = defaultdict(float)
+    for turn in taken:
+        atlases[turn.atlas.key] += turn.cost_seconds / turn.atlas.weight
+        owners[turn.owner.key] += turn.cost_seconds
+    for atlas_id, more in sorted(atlases.items()):
+        _execute(session, update(Atlas).where(Atlas.id == atlas_id).values(served=Atlas.served + more))
+    for name, more in sorted(owners.items()):
+        _execute(session, update(Owner).where(Owner.name == name).values(served=Owner.served + more))
+
+
+def _execute(session: Session, statement: Update) -> None:
+    session.execute(statement, execution_options={"synchronize_session": False})
+
+
+def _waiting(session: Session, atlas_id: str, limit: int, unsent: ColumnElement[bool]) -> Iterator[tuple[int, float]]:
     """(id, cost_seconds) of the atlas's next shards; asks the database when the first is wanted."""
-    unsent = or_(Shard.enqueued_at.is_(None), Shard.enqueued_at < stale)
     statement = select(Shard.id, Shard.cost_seconds).where(Shard.atlas_id == atlas_id, unsent)
-    pending = statement.where(Shard.state == ShardState.PENDING).order_by(Shard.id).limit(limit)
-    yield from session.execute(pending)
+    yield from session.execute(statement.order_by(Shard.id).limit(limit))

@@ -5,8 +5,9 @@ The rules, all held here:
   a new token; whoever holds an old one can change nothing.
 - Leases are judged by the database's clock. `renew` keeps them; one that is not renewed runs out.
 - Pictures and "done" are written together, after the token was checked with the row locked.
-- An attempt counts when it begins. What kills its worker is tried `max_attempts` times and then failed.
-- Locks are taken in the order atlas (ascending id), then shards; `lease_shard` and `renew` lock shards only.
+- An attempt counts when it begins. What kills its worker is tried `max_attempts` times and then failed. A setback (a
+  full store) is nobody's attempt: the shard waits and is tried again for as long as it takes.
+- Locks are taken in the order of `db.completion`; `lease_shard` and `renew` lock shards only.
 """
 
 import secrets
@@ -19,14 +20,16 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from core.errors import LostLease
-from core.specs import LayerInfo, NetworkSource, Recipe
-from db import clock
+from core.specs import DeviceKind, LayerInfo, NetworkSource, Recipe
+from db import clock, tallies
 from db.bulk import insert_missing
 from db.completion import finish_if_done, lock_atlas
 from db.models import Atlas, AtlasState, Layer, Picture, Shard, ShardState, Worker
 
 RAN_OUT = "the worker stopped answering"
 MAX_ERROR_CHARACTERS = 4000
+MOST_DOUBLINGS = 5
+"""A shard waits twice as long after each setback, until it waits 32 times the first wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +71,25 @@ class PictureRow:
     library_version: str
 
 
-def lease_shard(
-    session: Session, shard_id: int, worker_id: str, lease_seconds: float, *, max_attempts: int = 3
+def lease_shard(  # noqa: PLR0913  # the shard, and all of the worker that matters to it
+    session: Session,
+    shard_id: int,
+    worker_id: str,
+    lease_seconds: float,
+    *,
+    max_attempts: int = 3,
+    device_kind: DeviceKind = DeviceKind.ANY,
 ) -> Lease | None:
-    """Lease the shard; None if there is nothing to do for this worker: done, leased, given up, or never there."""
+    """Lease the shard; None if there is nothing to do for this worker: done, leased, given up, or never there.
+
+    A worker on a device of `device_kind` takes no shard that asks for another; one of "any" takes all.
+    """
     moment, token = clock.now(session), secrets.token_hex(16)
     ran_out = and_(_ran_out(moment), Shard.attempts < max_attempts)
+    waits = and_(Shard.state == ShardState.PENDING, or_(Shard.retry_at.is_(None), Shard.retry_at <= moment))
     taken = (
         update(Shard)
-        .where(Shard.id == shard_id, or_(Shard.state == ShardState.PENDING, ran_out), _atlas_runs())
+        .where(Shard.id == shard_id, or_(waits, ran_out), _atlas_runs(device_kind))
         .values(
             state=ShardState.RUNNING,
             attempts=Shard.attempts + 1,
@@ -135,12 +148,10 @@ def commit_shard(session: Session, lease: Lease, pictures: Sequence[PictureRow])
     insert_missing(session, Picture, _picture_rows(lease, pictures, moment))
     _end(shard, ShardState.DONE)
     shard.fraction, shard.error, shard.finished_at, shard.seconds = 1.0, None, moment, seconds
-    session.execute(
-        update(Worker)
-        .where(Worker.id == lease.worker_id)
-        .values(images_done=Worker.images_done + len(pictures), busy_seconds=Worker.busy_seconds + seconds)
-    )
-    return finish_if_done(session, lease.atlas_id)
+    tallies.add_ended(session, shard)
+    state = finish_if_done(session, lease.atlas_id)
+    _credit(session, lease, shards_done=1, images_done=len(pictures), busy_seconds=seconds)
+    return state
 
 
 def release(session: Session, lease: Lease) -> bool:
@@ -150,6 +161,26 @@ def release(session: Session, lease: Lease) -> bool:
         return False
     shard.attempts -= 1
     _end(shard, _waiting(session, lease.atlas_id))
+    tallies.add_ended(session, shard)
+    return True
+
+
+def set_back(session: Session, lease: Lease, reason: str, wait_seconds: float) -> bool:
+    """Give the shard back because something that it needs is not there; False if the lease was lost anyway.
+
+    The attempt does not count. The shard waits for `wait_seconds`, and twice as long after each further setback.
+    """
+    shard = _lock(session, lease)
+    if shard is None:
+        return False
+    wait_seconds *= 2 ** min(shard.setbacks, MOST_DOUBLINGS)
+    shard.attempts -= 1
+    shard.setbacks += 1
+    shard.error = reason[:MAX_ERROR_CHARACTERS]
+    _end(shard, _waiting(session, lease.atlas_id))
+    shard.retry_at = clock.after(clock.now(session), wait_seconds)
+    tallies.add_ended(session, shard)
+    _credit(session, lease, shards_failed=1)
     return True
 
 
@@ -163,6 +194,7 @@ def fail_attempt(session: Session, lease: Lease, error: str, max_attempts: int) 
         return None
     _give_up(session, shard, error, max_attempts, clock.now(session))
     finish_if_done(session, lease.atlas_id)
+    _credit(session, lease, shards_failed=1)
     return ShardState(shard.state)
 
 
@@ -195,10 +227,18 @@ def _give_up(session: Session, shard: Shard, error: str, max_attempts: int, mome
     else:
         _end(shard, ShardState.FAILED)
         shard.finished_at = moment
+    tallies.add_ended(session, shard)
+
+
+def _credit(session: Session, lease: Lease, **more: float) -> None:
+    """Add to what the worker is known to have done."""
+    added = {field: getattr(Worker, field) + value for field, value in more.items()}
+    mine = update(Worker).where(Worker.id == lease.worker_id).values(**added)
+    session.execute(mine.execution_options(synchronize_session=False))
 
 
 def _end(shard: Shard, state: ShardState) -> None:
-    shard.state, shard.fraction, shard.enqueued_at = state, 0.0, None
+    shard.state, shard.fraction, shard.enqueued_at, shard.retry_at = state, 0.0, None, None
     shard.lease_token = shard.lease_expires_at = None
 
 
@@ -220,8 +260,9 @@ def _ran_out(moment: datetime) -> ColumnElement[bool]:
     return and_(Shard.state == ShardState.RUNNING, Shard.lease_expires_at < moment)
 
 
-def _atlas_runs() -> ColumnElement[bool]:
-    return exists().where(Atlas.id == Shard.atlas_id, Atlas.state == AtlasState.RUNNING)
+def _atlas_runs(device_kind: DeviceKind = DeviceKind.ANY) -> ColumnElement[bool]:
+    runs = exists().where(Atlas.id == Shard.atlas_id, Atlas.state == AtlasState.RUNNING)
+    return runs if device_kind == DeviceKind.ANY else runs.where(Atlas.device_kind.in_((device_kind, DeviceKind.ANY)))
 
 
 def _lease(session: Session, shard_id: int, token: str, worker_id: str) -> Lease:

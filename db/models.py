@@ -187,6 +187,7 @@ class Atlas(Base):
     served: Mapped[float] = mapped_column(default=0.0)  # cost_seconds handed out / weight: the lowest is served next
     idempotency_key: Mapped[str | None] = mapped_column(String(200))
     plan_attempts: Mapped[int] = mapped_column(default=0)
+    plan_token: Mapped[str | None] = mapped_column(String(32))  # of the latest planner; an older one is late
     plan_expires_at: Mapped[datetime | None]  # planning may be taken over after this
     created_at: Mapped[datetime]
     planned_at: Mapped[datetime | None]

@@ -96,6 +96,13 @@ def begin_description(session: Session, name: str, max_attempts: int) -> bool:
     return True
 
 
+def leave_description(session: Session, name: str) -> None:
+    """Leave a description to whoever comes next, as something around it does not work; the attempt does not count."""
+    network = _lock(session, name)
+    if network.state == NetworkState.DESCRIBING:
+        network.attempts = max(0, network.attempts - 1)
+
+
 def take_undescribed(session: Session, *, stale_seconds: float = DESCRIPTION_SECONDS, limit: int = 10) -> list[str]:
     """Names of networks still to be described, asked for over `stale_seconds` ago; noted as asked for now."""
     moment = clock.now(session)

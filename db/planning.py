@@ -1,26 +1,45 @@
-"""Commands of planning: one planner at a time, one plan for ever, 100,000 shards in one go."""
+"""Commands of planning: one planner at a time, one plan for ever, written a chunk at a time in flat memory.
 
-from collections.abc import Iterable, Iterator
+A planner holds a token. Each chunk is a transaction of its own that checks it, so that no lock is held for long, and a
+planner that was frozen and wakes up can change nothing. The next planner begins anew. Nothing is computed of a plan
+that is not complete: the atlas runs only then.
+"""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from core.errors import UnknownLayer, nearest
-from core.specs import AtlasSpec, ShardSpec
-from db import clock
-from db.bulk import CHUNK_ROWS, chunks
+from core.errors import LostLease, UnknownLayer, nearest
+from core.specs import AtlasSpec, DeviceKind, Priority, ShardSpec
+from db import clock, tallies
 from db.completion import finish_if_done, lock_atlas, start
 from db.models import Atlas, AtlasState, Layer, Picture, Shard, ShardState
 
 MAX_PLAN_ATTEMPTS = 3
 PLAN_STALE_SECONDS = 30
 """A queued atlas that no planner has taken up for this long needs a message again."""
+INTERACTIVE_SECONDS = 120.0
+"""An atlas whose plan costs no more than this is served before the large ones, unless it was asked for otherwise."""
 
 
-def begin_planning(session: Session, atlas_id: str, lease_seconds: float) -> AtlasSpec | None:
+@dataclass(frozen=True, kw_only=True)
+class PlanLease:
+    """The right to plan one atlas until it runs out."""
+
+    atlas_id: str
+    token: str  # 32 hex digits, new with every planner
+    spec: AtlasSpec
+
+
+def begin_planning(session: Session, atlas_id: str, lease_seconds: float) -> PlanLease | None:
     """Make the caller the atlas's planner for `lease_seconds`; None if it needs no plan or has a planner.
+
+    What an earlier planner left is forgotten.
 
     Raises:
         NotFound: there is no such atlas.
@@ -30,64 +49,92 @@ def begin_planning(session: Session, atlas_id: str, lease_seconds: float) -> Atl
     if not _wants_plan(atlas, moment):
         return None
     if atlas.plan_attempts >= MAX_PLAN_ATTEMPTS:
-        fail_planning(session, atlas_id, f"{atlas.plan_attempts} workers stopped answering while they planned it.")
+        _fail(session, atlas, f"{atlas.plan_attempts} workers stopped answering while they planned it.")
         return None
-    atlas.state = AtlasState.PLANNING
+    forget_plan(session, atlas_id)
+    atlas.state, atlas.plan_token = AtlasState.PLANNING, secrets.token_hex(16)
     atlas.plan_attempts += 1
     atlas.plan_expires_at = clock.after(moment, lease_seconds)
-    return AtlasSpec.model_validate(atlas.spec)
+    return PlanLease(atlas_id=atlas_id, token=atlas.plan_token, spec=AtlasSpec.model_validate(atlas.spec))
 
 
-def renew_planning(session: Session, atlas_id: str, lease_seconds: float) -> None:
-    """Keep the atlas's planner for `lease_seconds` from now, if it is still being planned."""
+def renew_planning(session: Session, lease: PlanLease, lease_seconds: float) -> bool:
+    """Keep the planner for `lease_seconds` from now; False if it is no longer the atlas's."""
     until = clock.after(clock.now(session), lease_seconds)
-    planned = update(Atlas).where(Atlas.id == atlas_id, Atlas.state == AtlasState.PLANNING)
-    session.execute(planned.values(plan_expires_at=until).execution_options(synchronize_session=False))
+    mine = update(Atlas).where(Atlas.id == lease.atlas_id, Atlas.plan_token == lease.token)
+    renewed = mine.where(Atlas.state == AtlasState.PLANNING).values(plan_expires_at=until).returning(Atlas.id)
+    return session.scalar(renewed.execution_options(synchronize_session=False)) is not None
 
 
-def release_planning(session: Session, atlas_id: str) -> None:
-    """Give an atlas back unplanned; the attempt does not count. Nothing if it is not being planned."""
-    atlas = lock_atlas(session, atlas_id)
-    if atlas.state == AtlasState.PLANNING:
-        atlas.state, atlas.plan_expires_at = AtlasState.QUEUED, None
+def release_planning(session: Session, lease: PlanLease) -> None:
+    """Give an atlas back unplanned; the attempt does not count. Nothing if it is no longer the caller's."""
+    atlas = lock_atlas(session, lease.atlas_id)
+    if _is_planner(atlas, lease):
+        atlas.state, atlas.plan_token, atlas.plan_expires_at = AtlasState.QUEUED, None, None
         atlas.plan_attempts -= 1
 
 
-def save_plan(session: Session, atlas_id: str, shards: Iterable[ShardSpec]) -> AtlasState:
-    """Store the plan and let the atlas run; nothing if it is planned or was given up. The atlas's state.
+def extend_plan(session: Session, lease: PlanLease, position: int, shards: Sequence[ShardSpec]) -> None:
+    """Store the plan's shards `position`, `position` + 1, ...; a shard whose pictures all exist is done at once.
 
-    A shard whose pictures all exist is done at once; an atlas with nothing left to do is complete.
+    Storing the same chunk twice is storing it once.
 
     Raises:
-        NotFound: there is no such atlas.
+        LostLease: somebody else plans the atlas, or it was given up.
         UnknownLayer: a shard names a layer that the network has not.
+        ValueError: the chunk before this one is not stored.
     """
-    atlas = lock_atlas(session, atlas_id)
-    if atlas.state not in {AtlasState.QUEUED, AtlasState.PLANNING}:
+    atlas = _lock_planned(session, lease)
+    stored = tallies.of_atlas(session, atlas.id)[tallies.PLANNED].shards
+    if stored == position + len(shards):
+        return
+    if stored != position:
+        raise ValueError(f"expected the plan's shard {stored} next, got {position}")
+    rows = list(_rows(session, atlas, shards))
+    session.flush()
+    # On the connection, the driver sends the rows in one go and prepares the statement once.
+    session.connection().execute(insert(Shard), rows)
+    tallies.add(session, atlas.id, tallies.PLANNED, _sums(rows))
+    tallies.add(session, atlas.id, ShardState.DONE, _sums([r for r in rows if r["state"] == ShardState.DONE]))
+
+
+def finish_planning(session: Session, lease: PlanLease) -> AtlasState:
+    """Let the atlas run, its plan being complete; one with nothing left to do is complete. Its state.
+
+    Raises:
+        LostLease: somebody else plans the atlas, or it was given up.
+    """
+    atlas = lock_atlas(session, lease.atlas_id)
+    if atlas.plan_token == lease.token and atlas.planned_at is not None:  # said twice
         return AtlasState(atlas.state)
+    atlas = _lock_planned(session, lease)
+    plan = tallies.of_atlas(session, atlas.id)[tallies.PLANNED]
     start(session, atlas)
-    atlas.planned_at, atlas.plan_expires_at = clock.now(session), None
-    atlas.images = _insert(session, _rows(session, atlas, shards))
-    return finish_if_done(session, atlas_id)
+    atlas.planned_at, atlas.plan_expires_at, atlas.images = clock.now(session), None, plan.images
+    if atlas.priority is None:
+        small = plan.cost_seconds <= INTERACTIVE_SECONDS
+        atlas.priority = Priority.INTERACTIVE if small else Priority.BATCH
+    return finish_if_done(session, atlas.id)
 
 
-def fail_planning(session: Session, atlas_id: str, error: str) -> None:
-    """Mark the atlas as failed for `error`, unless it is planned or was given up in the meantime."""
-    atlas = lock_atlas(session, atlas_id)
-    if atlas.state in {AtlasState.QUEUED, AtlasState.PLANNING}:
-        atlas.state, atlas.error = AtlasState.FAILED, error
-        atlas.finished_at = clock.now(session)
+def fail_planning(session: Session, lease: PlanLease, error: str) -> None:
+    """Mark the atlas as failed for `error`, unless it is somebody else's or was given up in the meantime."""
+    atlas = lock_atlas(session, lease.atlas_id)
+    if _is_planner(atlas, lease):
+        _fail(session, atlas, error)
 
 
-def take_unplanned(session: Session, *, stale_seconds: float = PLAN_STALE_SECONDS, limit: int = 10) -> list[str]:
-    """Ids of atlases that wait for a planner without a message on its way, oldest first.
+def take_unplanned(
+    session: Session, *, stale_seconds: float = PLAN_STALE_SECONDS, limit: int = 10
+) -> list[tuple[str, DeviceKind]]:
+    """Atlases (id, device kind) that wait for a planner without a message on its way, oldest first.
 
     Those are: queued for `stale_seconds`, or left by a planner that stopped answering. They are noted as sent,
     queued again, so that they are not given again for `stale_seconds`.
     """
     moment = clock.now(session)
     waiting = (
-        select(Atlas.id)
+        select(Atlas.id, Atlas.device_kind)
         .where(Atlas.state.in_((AtlasState.QUEUED, AtlasState.PLANNING)))
         .where(Atlas.created_at < clock.after(moment, -stale_seconds))
         .where(or_(Atlas.plan_expires_at.is_(None), Atlas.plan_expires_at < moment))
@@ -95,10 +142,10 @@ def take_unplanned(session: Session, *, stale_seconds: float = PLAN_STALE_SECOND
         .limit(limit)
         .with_for_update(key_share=True, skip_locked=True)
     )
-    ids = list(session.scalars(waiting))
-    resent = {"state": AtlasState.QUEUED, "plan_expires_at": clock.after(moment, stale_seconds)}
-    session.execute(update(Atlas).where(Atlas.id.in_(ids)).values(**resent))
-    return ids
+    found = [(atlas_id, DeviceKind(kind)) for atlas_id, kind in session.execute(waiting)]
+    resent = {"state": AtlasState.QUEUED, "plan_token": None, "plan_expires_at": clock.after(moment, stale_seconds)}
+    session.execute(update(Atlas).where(Atlas.id.in_([atlas_id for atlas_id, _ in found])).values(**resent))
+    return found
 
 
 def _wants_plan(atlas: Atlas, moment: datetime) -> bool:
@@ -108,41 +155,75 @@ def _wants_plan(atlas: Atlas, moment: datetime) -> bool:
     return atlas.state == AtlasState.PLANNING and left
 
 
-def _insert(session: Session, rows: Iterable[dict[str, Any]]) -> int:
-    """Insert the shards, a chunk at a time; the images they cover."""
-    session.flush()
-    images = 0
-    for chunk in chunks(rows, CHUNK_ROWS):
-        # On the connection, the driver sends a chunk's rows in one go and prepares the statement once.
-        session.connection().execute(insert(Shard), chunk)
-        images += sum(row["images"] for row in chunk)
-    return images
+def _is_planner(atlas: Atlas, lease: PlanLease) -> bool:
+    return atlas.state == AtlasState.PLANNING and atlas.plan_token == lease.token
 
 
-def _rows(session: Session, atlas: Atlas, shards: Iterable[ShardSpec]) -> Iterator[dict[str, Any]]:
+def _lock_planned(session: Session, lease: PlanLease) -> Atlas:
+    atlas = lock_atlas(session, lease.atlas_id)
+    if not _is_planner(atlas, lease):
+        raise LostLease(f"The plan of atlas {lease.atlas_id} is somebody else's, or was given up.")
+    return atlas
+
+
+def _fail(session: Session, atlas: Atlas, error: str) -> None:
+    forget_plan(session, atlas.id)
+    atlas.state, atlas.error, atlas.plan_token = AtlasState.FAILED, error, None
+    atlas.finished_at = clock.now(session)
+
+
+def forget_plan(session: Session, atlas_id: str) -> None:
+    """Delete the shards of a plan that was not completed: nobody has seen them."""
+    session.execute(delete(Shard).where(Shard.atlas_id == atlas_id).execution_options(synchronize_session=False))
+    tallies.clear(session, atlas_id)
+
+
+def _sums(rows: Sequence[dict[str, Any]]) -> tallies.Sums:
+    return tallies.Sums(
+        shards=len(rows),
+        images=sum(row["images"] for row in rows),
+        cost_seconds=sum(row["cost_seconds"] for row in rows),
+    )
+
+
+_Key = tuple[str, str, int]
+"""Layer, recipe and seeds of a shard."""
+
+
+def _key(shard: ShardSpec) -> _Key:
+    return shard.layer, shard.recipe_hash, shard.seeds
+
+
+def _rows(session: Session, atlas: Atlas, shards: Sequence[ShardSpec]) -> Iterator[dict[str, Any]]:
     ids = dict(session.execute(select(Layer.name, Layer.id).where(Layer.network_id == atlas.network_id)).all())
-    finished: dict[tuple[int, str, int], set[int]] = {}
     for shard in shards:
         if shard.layer not in ids:
             raise UnknownLayer(f"The plan names a layer {shard.layer!r} that is not there.", nearest(shard.layer, ids))
-        key = (ids[shard.layer], shard.recipe_hash, shard.seeds)
-        if key not in finished:
-            finished[key] = _finished_units(session, *key)
-        yield _row(atlas, shard, ids[shard.layer], done=finished[key].issuperset(shard.units))
+    finished, moment = _finished_units(session, ids, shards), clock.now(session)
+    for shard in shards:
+        done = finished[_key(shard)].issuperset(shard.units)
+        yield _row(atlas, shard, ids[shard.layer], moment if done else None)
 
 
-def _finished_units(session: Session, layer_id: int, recipe_hash: str, seeds: int) -> set[int]:
-    """The units of a layer that have a picture for every one of the seeds."""
-    counted = (
-        select(Picture.unit)
-        .where(Picture.layer_id == layer_id, Picture.recipe_hash == recipe_hash, Picture.seed < seeds)
-        .group_by(Picture.unit)
-        .having(func.count() == seeds)
-    )
-    return set(session.scalars(counted))
+def _finished_units(session: Session, ids: dict[str, int], shards: Sequence[ShardSpec]) -> dict[_Key, set[int]]:
+    """Those of the shards' units that have a picture for every seed; one read for each layer and recipe."""
+    units: dict[_Key, list[int]] = {}
+    for shard in shards:
+        units.setdefault(_key(shard), []).extend((shard.units[0], shard.units[-1]))
+    return {
+        key: _with_pictures(session, ids[key[0]], key[1], key[2], (min(ends), max(ends))) for key, ends in units.items()
+    }
 
 
-def _row(atlas: Atlas, shard: ShardSpec, layer_id: int, *, done: bool) -> dict[str, Any]:
+def _with_pictures(session: Session, layer_id: int, recipe_hash: str, seeds: int, units: tuple[int, int]) -> set[int]:
+    mine = (Picture.layer_id == layer_id, Picture.recipe_hash == recipe_hash)
+    if not session.scalar(select(exists().where(*mine))):
+        return set()
+    counted = select(Picture.unit).where(*mine, Picture.seed < seeds, Picture.unit.between(*units))
+    return set(session.scalars(counted.group_by(Picture.unit).having(func.count() == seeds)))
+
+
+def _row(atlas: Atlas, shard: ShardSpec, layer_id: int, done_at: datetime | None) -> dict[str, Any]:
     return {
         "atlas_id": atlas.id,
         "layer_id": layer_id,
@@ -151,6 +232,6 @@ def _row(atlas: Atlas, shard: ShardSpec, layer_id: int, *, done: bool) -> dict[s
         "seeds": shard.seeds,
         "images": len(shard.units) * shard.seeds,
         "cost_seconds": shard.cost_seconds,
-        "state": ShardState.DONE if done else ShardState.PENDING,
-        "finished_at": atlas.planned_at if done else None,
+        "state": ShardState.PENDING if done_at is None else ShardState.DONE,
+        "finished_at": done_at,
     }

@@ -13,10 +13,9 @@ from sqlalchemy.orm import Session
 from core.errors import OverQuota
 from core.specs import AtlasSpec
 from db import clock
-from db.completion import lock_atlas, lock_owner
+from db.completion import UNFINISHED, lock_atlas, lock_owner
 from db.models import Atlas, AtlasState, Layer, Network, Token
 
-UNFINISHED = (AtlasState.QUEUED, AtlasState.PLANNING, AtlasState.RUNNING)
 DAY_SECONDS = 24 * 3600.0
 
 

@@ -1,11 +1,13 @@
 """Commands on workers: they report that they live, and that they stop."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from core.specs import DeviceKind
 from db import clock
 from db.bulk import dialect_insert
 from db.models import Worker
@@ -19,6 +21,7 @@ class WorkerBeat:
     host: str
     pid: int
     device: str
+    device_kind: DeviceKind
     queues: str
     versions: Mapping[str, str]
     activity: str = "idle"  # what it is doing, for people
@@ -38,6 +41,7 @@ def _fitting(worker: WorkerBeat) -> dict[str, str | int]:
         "host": worker.host[:80],
         "pid": worker.pid,
         "device": worker.device[:80],
+        "device_kind": worker.device_kind,
         "queues": worker.queues[:200],
         "activity": worker.activity[:200],
     }
@@ -50,8 +54,8 @@ def stop(session: Session, worker_id: str) -> None:
     )
 
 
-def live(session: Session, within_seconds: float) -> int:
-    """How many workers have reported within the last `within_seconds` and have not stopped."""
+def live(session: Session, within_seconds: float) -> Counter[DeviceKind]:
+    """How many workers of each kind have reported within the last `within_seconds` and have not stopped."""
     since = clock.after(clock.now(session), -within_seconds)
-    statement = select(func.count()).select_from(Worker).where(Worker.stopped_at.is_(None))
-    return session.scalar(statement.where(Worker.heartbeat_at >= since)) or 0
+    counted = select(Worker.device_kind, func.count()).where(Worker.stopped_at.is_(None), Worker.heartbeat_at >= since)
+    return Counter({DeviceKind(kind): n for kind, n in session.execute(counted.group_by(Worker.device_kind))})

@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -22,35 +22,15 @@ from deepvis.networks import Network
 from deepvis.objectives import Objective
 from deepvis.pictures import Pixels
 from deepvis.precision import choose_precision, prepare
+from deepvis.preferred import PreferredPicture, State
 
 log = logging.getLogger(__name__)
-
-State = Literal["ok", "dead", "non_finite"]
 
 # Pixels that one batch puts through the network: enough to keep a device busy, little enough for a CPU's caches.
 _BATCH_PIXELS = {"cpu": 8 * 227 * 227, "cuda": 256 * 227 * 227}
 # How torch's CPU allocator, C++, cuBLAS and cuDNN say that memory ran out, in errors of no class of their own.
 _OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 _MOST_IMAGES = {"cpu": 256, "cuda": 2048}
-
-
-@dataclass(frozen=True)
-class PreferredPicture:
-    """The result for one unit and seed. `seconds` is its share of its batch's time.
-
-    `activation` is that of the picture as stored (8 bits a channel), measured in float32 on the unit's window.
-    """
-
-    unit: int
-    seed: int
-    state: State
-    pixels: Pixels | None  # (H, W, C)
-    height: int
-    width: int
-    activation: float | None
-    best_step: int | None
-    strongest_step: int | None
-    seconds: float
 
 
 class Engine:

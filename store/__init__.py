@@ -4,11 +4,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from core.errors import BadSetting
-from store.base import PictureStore, is_key, key_of
+from store.base import Entry, PictureStore, is_key, key_of
 from store.folder import FolderStore
 from store.memory import MemoryStore
 
-__all__ = ["FolderStore", "MemoryStore", "PictureStore", "is_key", "key_of", "open_store"]
+__all__ = ["Entry", "FolderStore", "MemoryStore", "PictureStore", "is_key", "key_of", "open_store"]
 
 
 def open_store(url: str) -> PictureStore:

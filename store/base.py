@@ -3,22 +3,32 @@
 import hashlib
 import re
 from collections.abc import Iterator
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 from core.errors import NotFound
 
 _KEY = re.compile(r"[0-9a-f]{64}")
+REFRESH_SECONDS = 3600.0
+"""What was written longer ago is written anew by a put of the same bytes, so that no sweep takes it for abandoned."""
+
+
+class Entry(NamedTuple):
+    """Something in a store."""
+
+    key: str
+    written_at: datetime  # UTC, by the store's clock; of the last write, not the first
 
 
 class PictureStore(Protocol):
-    """Keeps bytes under their SHA-256. A key is 64 hex digits; no other text reaches what lies underneath."""
+    """Keeps bytes under their SHA-256. A key is 64 hex digits; no other text reaches what lies underneath.
+
+    Every verb raises `StoreUnavailable`, with the reason, when the store itself cannot be used: disk full, read-only,
+    no permission, unreachable. Each may be called from several threads at once.
+    """
 
     def put(self, data: bytes) -> str:
-        """Keep `data`, all or nothing; its key. Putting the same again changes nothing.
-
-        Raises:
-            BadSetting: it cannot be written (disk full, no permission), with the reason.
-        """
+        """Keep `data`, all or nothing; its key. Putting the same again changes nothing but how old it is."""
         ...
 
     def get(self, key: str, *, most_bytes: int | None = None) -> bytes:
@@ -33,12 +43,16 @@ class PictureStore(Protocol):
         """Whether there are bytes of `key`; False for what is no key."""
         ...
 
-    def delete(self, key: str) -> None:
-        """Forget the bytes of `key`; nothing if there are none."""
+    def delete(self, key: str, *, unless_since: datetime | None = None) -> bool:
+        """Forget the bytes of `key`; whether there were any.
+
+        Args:
+            unless_since: keep them if they were written at that moment or later, also if that happens meanwhile.
+        """
         ...
 
-    def keys(self) -> Iterator[str]:
-        """Every key, in no particular order."""
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        """Everything whose key begins with `prefix` (hex digits), in no particular order."""
         ...
 
 

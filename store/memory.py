@@ -1,23 +1,24 @@
 """A picture store in the memory of one process: for tests and notebooks."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
-from store.base import absent, key_of
+from store.base import Entry, absent, key_of
 
 
 class MemoryStore:
     """Keeps bytes until the process ends."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, bytes] = {}
+        self._kept: dict[str, tuple[bytes, datetime]] = {}
 
     def put(self, data: bytes) -> str:
         key = key_of(data)
-        self._kept.setdefault(key, bytes(data))
+        self._kept[key] = (bytes(data), datetime.now(UTC))
         return key
 
     def get(self, key: str, *, most_bytes: int | None = None) -> bytes:
-        data = self._kept.get(key)
+        data, _ = self._kept.get(key, (None, None))
         if data is None or (most_bytes is not None and len(data) > most_bytes):
             raise absent(key)
         return data
@@ -25,8 +26,14 @@ class MemoryStore:
     def exists(self, key: str) -> bool:
         return key in self._kept
 
-    def delete(self, key: str) -> None:
-        self._kept.pop(key, None)
+    def delete(self, key: str, *, unless_since: datetime | None = None) -> bool:
+        found = self._kept.get(key)
+        if found is None or (unless_since is not None and found[1] >= unless_since):
+            return False
+        del self._kept[key]
+        return True
 
-    def keys(self) -> Iterator[str]:
-        yield from list(self._kept)
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        for key, (_, written_at) in list(self._kept.items()):
+            if key.startswith(prefix):
+                yield Entry(key, written_at)

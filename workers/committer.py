@@ -14,15 +14,18 @@ from threading import Semaphore
 from core.errors import LostLease
 from core.specs import SHEET_TILES
 from db.leases import Lease, PictureRow
-from deepvis.engine import PreferredPicture
 from deepvis.pictures import encode_png, sheet
+from deepvis.preferred import PreferredPicture
 from store import PictureStore
 from workers.held import HeldLease, HeldLeases
-from workers.ledger import Ledger
+from workers.ledger import AWAY, Ledger
+from workers.reasons import explain, first_line, is_setback, report
 
 log = logging.getLogger(__name__)
 
 MOST_ENCODERS = 4
+PROBE = b"Is there room again?"
+"""What is stored to see whether the store takes anything; no row ever names it, so a sweep finds it."""
 
 Tile = tuple[str, int]
 """Key of a sprite sheet in the store, and a place on it."""
@@ -58,6 +61,17 @@ class Committer:
         self._encoders = ThreadPoolExecutor(min(MOST_ENCODERS, os.cpu_count() or 1), "encode")
         self._commits = ThreadPoolExecutor(1, "commit")
         self._room = Semaphore(1)
+        self._store_failed = False  # the last time that something was to be stored
+
+    def check_store(self) -> None:
+        """Before computing anything more, after the store has failed: see whether it still does.
+
+        Raises:
+            StoreUnavailable: it does.
+        """
+        if self._store_failed:
+            self._store.put(PROBE)
+            self._store_failed = False
 
     def add(self, parcel: Parcel, picture: PreferredPicture) -> None:
         """Begin to encode and store a picture."""
@@ -83,18 +97,27 @@ class Committer:
         except LostLease as lost:
             log.info("%s", lost)
         except Exception as error:
-            log.exception("shard %s: its pictures cannot be committed", parcel.lease.shard_id)
-            self._fail(parcel.lease, f"Its pictures could not be stored: {error!r}")
+            self._note(parcel.lease, error)
         finally:
             self._held.remove(parcel.lease)
             self._room.release()
             self._on_end()
 
-    def _fail(self, lease: Lease, reason: str) -> None:
+    def _note(self, lease: Lease, error: Exception) -> None:
+        """Say why nothing was committed: to the database if that can be told."""
         try:
-            self._ledger.fail_attempt(lease, reason)
-        except Exception as error:
-            log.error("shard %s: its lease will run out, as that cannot be noted: %s", lease.shard_id, error)
+            if isinstance(error, AWAY):
+                log.warning("%s is left to run out: %s", describe_work(lease), first_line(error))
+            elif is_setback(error):
+                self._store_failed = True
+                log.warning("%s set back: %s", describe_work(lease), first_line(error))
+                self._ledger.set_back(lease, explain(error))
+            else:
+                report(f"{describe_work(lease)} cannot be committed", error)
+                self._ledger.fail_attempt(lease, f"Its pictures could not be committed: {explain(error)}")
+        except Exception as untold:
+            why = first_line(untold)
+            log.error("shard %s: its lease will run out, as that cannot be noted: %s", lease.shard_id, why)
 
     def _rows(self, parcel: Parcel) -> list[PictureRow]:
         tiles = self._store_sheets(parcel.pictures)

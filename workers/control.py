@@ -3,16 +3,19 @@
 import logging
 import time
 
-from core.errors import Cancelled
-from core.specs import AtlasSpec, LayerInfo, NetworkInfo, NetworkSource
-from db import atlases, networks
+from core.errors import Cancelled, LostLease
+from core.specs import LayerInfo, NetworkInfo, NetworkSource, ShardSpec
+from db import networks
+from db import planning as commands
+from db.bulk import CHUNK_ROWS, chunks
 from db.models import Network, NetworkState
-from db.planning import release_planning
+from db.planning import PlanLease
 from db.quotas import claim_images
-from deepvis.engine import Engine
-from deepvis.layers import describe
 from workers import planning
-from workers.reasons import explain, report
+from workers.engines import Engine
+from workers.heartbeat import HeldPlan
+from workers.ledger import AWAY
+from workers.reasons import explain, first_line, is_setback, report
 from workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -23,49 +26,83 @@ MEASURING_SECONDS = 0.1
 
 def describe_network(runtime: Runtime, name: str) -> None:
     """Find the network's layers and store them; the reason if that fails."""
-    with runtime.ledger.sessions.begin() as session:
-        if not networks.begin_description(session, name, runtime.settings.max_attempts):
-            return
+    ledger, most = runtime.ledger, runtime.settings.max_attempts
+    if not ledger.patiently(f"describing {name}", lambda s: networks.begin_description(s, name, most)):
+        return
     try:
         _info(runtime, name)
     except Exception as error:
+        if isinstance(error, AWAY) or is_setback(error):
+            log.warning("network %s: its description is left for later: %s", name, first_line(error))
+            ledger.patiently(f"leaving {name}", lambda s: networks.leave_description(s, name))
+            return
         report(f"network {name} cannot be described", error)
-        runtime.networks.clear()
-        with runtime.ledger.sessions.begin() as session:
-            networks.fail_description(session, name, explain(error))
+        runtime.engines.clear()
+        reason = explain(error)
+        ledger.patiently(f"noting {name}", lambda s: networks.fail_description(s, name, reason))
 
 
 def plan_atlas(runtime: Runtime, atlas_id: str) -> None:
     """Cut the atlas into shards and store them, if no other worker does; the reason if that fails."""
-    with runtime.ledger.sessions.begin() as session:
-        spec = atlases.begin_planning(session, atlas_id, runtime.settings.lease_seconds)
-    if spec is None:
+    ledger, seconds = runtime.ledger, runtime.settings.lease_seconds
+    lease = ledger.patiently(f"planning {atlas_id}", lambda s: commands.begin_planning(s, atlas_id, seconds))
+    if lease is None:
         return
     try:
-        with runtime.heartbeat.planning(atlas_id):
-            _plan(runtime, atlas_id, spec)
-    except Cancelled as error:
-        log.info("atlas %s: its plan is left to others: %s", atlas_id, error)
-        with runtime.ledger.sessions.begin() as session:
-            release_planning(session, atlas_id)
+        with runtime.heartbeat.planning(lease) as held:
+            _plan(runtime, held)
+    except LostLease as lost:
+        log.info("atlas %s: %s", atlas_id, lost)
     except Exception as error:
-        report(f"atlas {atlas_id} cannot be planned", error)
-        runtime.networks.clear()
-        with runtime.ledger.sessions.begin() as session:
-            atlases.fail_planning(session, atlas_id, explain(error))
+        _give_up(runtime, lease, error)
 
 
-def _plan(runtime: Runtime, atlas_id: str, spec: AtlasSpec) -> None:
-    start = time.monotonic()
-    info = _info(runtime, spec.network)
-    with runtime.ledger.sessions.begin() as session:
-        claim_images(session, atlas_id, runtime.settings.max_images_per_day)
-    engine = runtime.networks.engine(info.source, info.weights_hash)
-    shards = planning.cut(info, spec, lambda layer: _cost(runtime, engine, layer), runtime.settings.shard_seconds)
-    with runtime.ledger.sessions.begin() as session:
-        state = atlases.save_plan(session, atlas_id, shards)
-    log.info("atlas %s planned: %d shards in %.1f s (%s)", atlas_id, len(shards), time.monotonic() - start, state)
+def _give_up(runtime: Runtime, lease: PlanLease, error: Exception) -> None:
+    """Leave the plan to whoever comes next if that may help, else say why there is none."""
+    ledger, atlas_id = runtime.ledger, lease.atlas_id
+    if isinstance(error, (Cancelled, *AWAY)) or is_setback(error):
+        log.info("atlas %s: its plan is left to others: %s", atlas_id, first_line(error))
+        ledger.patiently(f"leaving {atlas_id}", lambda s: commands.release_planning(s, lease))
+        return
+    report(f"atlas {atlas_id} cannot be planned", error)
+    runtime.engines.clear()
+    reason = explain(error)
+    ledger.patiently(f"noting {atlas_id}", lambda s: commands.fail_planning(s, lease, reason))
+
+
+def _plan(runtime: Runtime, held: HeldPlan) -> None:
+    start, lease, position = time.monotonic(), held.lease, 0
+    info = _info(runtime, lease.spec.network)
+    most = runtime.settings.max_images_per_day
+    runtime.ledger.patiently("counting", lambda s: claim_images(s, lease.atlas_id, most))
+    engine = runtime.engines.engine(info.source, info.weights_hash)
+    shards = planning.cut(info, lease.spec, lambda layer: _cost(runtime, engine, layer), runtime.settings.shard_seconds)
+    for chunk in chunks(shards, CHUNK_ROWS):
+        _check_go_on(runtime, held)
+        _store(runtime, lease, position, chunk)
+        position += len(chunk)
+    state = runtime.ledger.patiently("planning", lambda s: commands.finish_planning(s, lease))
+    log.info("atlas %s planned: %d shards in %.1f s (%s)", lease.atlas_id, position, time.monotonic() - start, state)
     runtime.heartbeat.wake()
+
+
+def _store(runtime: Runtime, lease: PlanLease, position: int, chunk: list[ShardSpec]) -> None:
+    runtime.ledger.patiently(
+        f"planning {lease.atlas_id}", lambda session: commands.extend_plan(session, lease, position, chunk)
+    )
+
+
+def _check_go_on(runtime: Runtime, held: HeldPlan) -> None:
+    """Stop planning when it is in vain.
+
+    Raises:
+        LostLease: somebody else plans the atlas, or it was given up.
+        Cancelled: the worker is stopping.
+    """
+    if held.lost:
+        raise LostLease("Its plan is somebody else's, or was given up.")
+    if runtime.stop.deadline is not None:
+        raise Cancelled("The worker is stopping.")
 
 
 def _cost(runtime: Runtime, engine: Engine, layer: LayerInfo) -> float:
@@ -91,9 +128,8 @@ def _info(runtime: Runtime, name: str) -> NetworkInfo:
         if network.state == NetworkState.DESCRIBED:
             return _stored_info(network, source)
     start = time.monotonic()
-    info = describe(runtime.networks.engine(source).network)
-    with runtime.ledger.sessions.begin() as session:
-        networks.save_description(session, name, info)
+    info = runtime.engines.describe(source)
+    runtime.ledger.patiently(f"describing {name}", lambda session: networks.save_description(session, name, info))
     log.info("network %s described: %d layers in %.1f s", name, len(info.layers), time.monotonic() - start)
     return info
 

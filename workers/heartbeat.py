@@ -9,16 +9,20 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from celery import Celery
+from sqlalchemy.orm import Session
 
 from broker import messages
 from core.errors import NotReady
 from core.settings import Settings
-from db import atlases, dispatch, networks, workers
-from db.planning import renew_planning
+from core.specs import DeviceKind
+from db import chores, dispatch, networks, planning, workers
+from db.planning import PlanLease
 from db.workers import WorkerBeat
 from workers.held import HeldLease, HeldLeases
 from workers.ledger import Ledger
@@ -26,12 +30,17 @@ from workers.reasons import first_line
 
 log = logging.getLogger(__name__)
 
-AHEAD = 2
-"""Messages in the broker for every live worker: one that is next, and one more for whoever is quicker."""
-SPARE_MESSAGES = 2
-
 Say = Callable[[], WorkerBeat]
 """What the worker says about itself now."""
+
+
+@dataclass
+class HeldPlan:
+    """The atlas that this worker plans."""
+
+    lease: PlanLease
+    until: float  # `time.monotonic()`; not renewed after that
+    lost: bool = False  # somebody else plans it, or it was given up
 
 
 class Heartbeat(threading.Thread):
@@ -47,18 +56,18 @@ class Heartbeat(threading.Thread):
         self._say = say
         self._woken = threading.Event()
         self._over = threading.Event()
-        self._plan: tuple[str, float] | None = None  # atlas that this worker plans; until when it may take
+        self._plan: HeldPlan | None = None  # of the atlas that this worker plans
 
     def wake(self) -> None:
         """Dispatch waiting shards now: there may be some, or room for some."""
         self._woken.set()
 
     @contextmanager
-    def planning(self, atlas_id: str) -> Iterator[None]:
+    def planning(self, lease: PlanLease) -> Iterator[HeldPlan]:
         """Keep this worker the atlas's planner while the block runs, at most `settings.stall_seconds`."""
-        self._plan = (atlas_id, time.monotonic() + self._settings.stall_seconds)
+        self._plan = HeldPlan(lease, time.monotonic() + self._settings.stall_seconds)
         try:
-            yield
+            yield self._plan
         finally:
             self._plan = None
 
@@ -74,8 +83,7 @@ class Heartbeat(threading.Thread):
         while not self._over.is_set():
             if time.monotonic() >= beat_at:
                 beat_at = time.monotonic() + self._settings.heartbeat_seconds
-                for what in (self._beat, self._renew, self._renew_plan, self._reap, self._resend_control):
-                    self._try(what.__name__.strip("_"), what)
+                self._try("heartbeat", self._beat)
             self._try("dispatch", self._dispatch)
             self._woken.wait(max(beat_at - time.monotonic(), 0))
             self._woken.clear()
@@ -90,27 +98,35 @@ class Heartbeat(threading.Thread):
     # --- the turns ---------------------------------------------------------------
 
     def _beat(self) -> None:
+        """One transaction: many workers beat, and each costs the database a little."""
+        for held in self._held.all():
+            if held.stalled(self._settings.stall_seconds):
+                self._end_stalled(held)
+        fractions = self._held.fractions()
         with self._sessions.begin() as session:
+            renewed = self._ledger.renew(session, fractions) if fractions else set()
+            self._renew_plan(session)
             workers.beat(session, self._say())
+            due = chores.claim(session, self._chores)
+        self._held.keep(set(fractions), renewed)
+        if chores.REAP in due:
+            self._try("reaping", self._reap)
+        if chores.CONTROL in due:
+            self._try("asking again", self._resend_control)
+
+    @property
+    def _chores(self) -> dict[str, float]:
+        """What one worker does for all, and how often."""
+        return {chores.REAP: self._settings.heartbeat_seconds, chores.CONTROL: self._settings.heartbeat_seconds}
 
     def _goodbye(self) -> None:
         with self._sessions.begin() as session:
             workers.stop(session, self._ledger.worker_id)
 
-    def _renew(self) -> None:
-        for held in self._held.all():
-            if held.stalled(self._settings.stall_seconds):
-                self._end_stalled(held)
-        fractions = self._held.fractions()
-        if not fractions:
-            return
-        self._held.keep(set(fractions), self._ledger.renew(fractions))
-
-    def _renew_plan(self) -> None:
+    def _renew_plan(self, session: Session) -> None:
         plan = self._plan
-        if plan is not None and time.monotonic() < plan[1]:
-            with self._sessions.begin() as session:
-                renew_planning(session, plan[0], self._settings.lease_seconds)
+        if plan is not None and time.monotonic() < plan.until:
+            plan.lost = not planning.renew_planning(session, plan.lease, self._settings.lease_seconds)
 
     def _reap(self) -> None:
         if waiting := self._ledger.reap():
@@ -119,31 +135,37 @@ class Heartbeat(threading.Thread):
     def _resend_control(self) -> None:
         """Ask again for plans and descriptions whose message or planner got lost."""
         with self._sessions.begin() as session:
-            unplanned = atlases.take_unplanned(session)
-        for atlas_id in unplanned:
-            messages.send_plan(self._celery, atlas_id)
+            unplanned = planning.take_unplanned(session)
+        for atlas_id, kind in unplanned:
+            log.info("atlas %s: asked for its plan again", atlas_id)
+            messages.send_plan(self._celery, atlas_id, kind)
         with self._sessions.begin() as session:
             undescribed = networks.take_undescribed(session)
         for name in undescribed:
+            log.info("network %s: asked for its description again", name)
             messages.send_describe(self._celery, name)
 
     def _dispatch(self) -> None:
         """Keep a few messages for every live worker in the broker, whatever the number of shards that wait."""
         stale = self._stale_seconds
-        with self._sessions() as session:
-            live = workers.live(session, 3 * self._settings.heartbeat_seconds + 5)
-            room = AHEAD * max(live, 1) + SPARE_MESSAGES - dispatch.outstanding(session, stale_seconds=stale)
-        if room <= 0:
-            return
+        with self._sessions() as session:  # only a look: most of the time there is no room
+            live = self._live(session)
+            if not dispatch.room(session, live, stale_seconds=stale):
+                return
         with self._sessions.begin() as session:
-            shards = dispatch.take_for_dispatch(session, limit=room, stale_seconds=stale)
-        for number, shard_id in enumerate(shards):
+            chosen = dispatch.take_for_dispatch(session, live, stale_seconds=stale)
+        for number, each in enumerate(chosen):
             try:
-                messages.send_shard(self._celery, shard_id)
+                messages.send_shard(self._celery, each.shard_id, each.device_kind, each.priority)
             except NotReady:
                 with self._sessions.begin() as session:
-                    dispatch.withdraw(session, shards[number:])
+                    dispatch.withdraw(session, [unsent.shard_id for unsent in chosen[number:]])
                 raise
+
+    def _live(self, session: Session) -> Counter[DeviceKind]:
+        """The workers that live; this one does, whether or not its first beat has been written."""
+        found = workers.live(session, 3 * self._settings.heartbeat_seconds + 5)
+        return found or Counter({self._say().device_kind: 1})
 
     @property
     def _stale_seconds(self) -> float:

@@ -1,26 +1,39 @@
-"""This worker's side of the leases: each command of `db.leases` in a transaction of its own."""
+"""This worker's side of the leases: each command of `db.leases` in a transaction of its own.
+
+What must not be missed is said again while the database cannot be reached, for as long as a lease lasts: a restart of
+PostgreSQL costs seconds and no attempt. The commands may be said twice; see there.
+"""
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import Session
 
 from core.settings import Settings
+from core.specs import DeviceKind
 from db import leases
 from db.leases import Lease, PictureRow
 from db.session import make_engine, make_sessions
+from workers.reasons import first_line
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+AWAY = (OperationalError, InterfaceError)
+"""What SQLAlchemy raises when a database cannot be reached, is shutting down, or stays locked."""
+
+Answer = TypeVar("Answer")
 
 
 class Ledger:
     """The database as worker `worker_id` uses it. Opens no connection until it is used."""
 
-    def __init__(self, settings: Settings, worker_id: str) -> None:
+    def __init__(self, settings: Settings, worker_id: str, device_kind: DeviceKind) -> None:
         self.worker_id = worker_id
+        self._device_kind = device_kind
         self._settings = settings
         self._engine = make_engine(settings.resolved_database_url)
         self.sessions = make_sessions(self._engine)
@@ -28,44 +41,58 @@ class Ledger:
     def close(self) -> None:
         self._engine.dispose()
 
-    def lease(self, shard_id: int) -> Lease | None:
-        """Lease a shard; None if there is nothing to do for it."""
-        seconds, most = self._settings.lease_seconds, self._settings.max_attempts
-        with self.sessions.begin() as session:
-            return leases.lease_shard(session, shard_id, self.worker_id, seconds, max_attempts=most)
-
-    def renew(self, fractions: Mapping[str, float]) -> set[str]:
-        """Extend the leases of these tokens; those still worth working for."""
-        with self.sessions.begin() as session:
-            return leases.renew(session, self.worker_id, set(fractions), fractions, self._settings.lease_seconds)
-
-    def commit(self, lease: Lease, pictures: Sequence[PictureRow]) -> None:
-        """Make the pictures true; tries again for a lease time while the database cannot be reached.
+    def patiently(self, what: str, act: Callable[[Session], Answer]) -> Answer:
+        """The answer of `act` in a writing transaction; again for a lease time while the database cannot be reached.
 
         Raises:
-            LostLease: the shard is somebody else's, or given up.
+            OperationalError, InterfaceError: it could not be reached for so long.
         """
         deadline = time.monotonic() + self._settings.lease_seconds
         while True:
             try:
                 with self.sessions.begin() as session:
-                    leases.commit_shard(session, lease, pictures)
-                return
-            except OperationalError as error:
+                    return act(session)
+            except AWAY as error:
                 if time.monotonic() > deadline:
                     raise
-                log.warning("shard %s: the database cannot be reached, again: %s", lease.shard_id, error.orig)
+                log.warning("%s: the database cannot be reached, again: %s", what, first_line(error))
                 time.sleep(RETRY_SECONDS)
+
+    def lease(self, shard_id: int) -> Lease | None:
+        """Lease a shard; None if there is nothing to do for it."""
+        seconds, most = self._settings.lease_seconds, self._settings.max_attempts
+        worker_id, kind = self.worker_id, self._device_kind
+
+        def act(session: Session) -> Lease | None:
+            return leases.lease_shard(session, shard_id, worker_id, seconds, max_attempts=most, device_kind=kind)
+
+        return self.patiently(f"leasing shard {shard_id}", act)
+
+    def renew(self, session: Session, fractions: Mapping[str, float]) -> set[str]:
+        """Extend the leases of these tokens; those still worth working for."""
+        return leases.renew(session, self.worker_id, set(fractions), fractions, self._settings.lease_seconds)
+
+    def commit(self, lease: Lease, pictures: Sequence[PictureRow]) -> None:
+        """Make the pictures true.
+
+        Raises:
+            LostLease: the shard is somebody else's, or given up.
+        """
+        self.patiently(f"committing shard {lease.shard_id}", lambda s: leases.commit_shard(s, lease, pictures))
 
     def release(self, lease: Lease) -> None:
         """Give a shard back unfinished: the attempt does not count."""
-        with self.sessions.begin() as session:
-            leases.release(session, lease)
+        self.patiently(f"giving back shard {lease.shard_id}", lambda s: leases.release(s, lease))
+
+    def set_back(self, lease: Lease, reason: str) -> None:
+        """Give a shard back because something around it does not work: it waits for a while, no attempt is counted."""
+        seconds = self._settings.setback_seconds
+        self.patiently(f"setting back shard {lease.shard_id}", lambda s: leases.set_back(s, lease, reason, seconds))
 
     def fail_attempt(self, lease: Lease, error: str) -> None:
         """Note why an attempt at a shard failed."""
-        with self.sessions.begin() as session:
-            leases.fail_attempt(session, lease, error, self._settings.max_attempts)
+        most = self._settings.max_attempts
+        self.patiently(f"noting shard {lease.shard_id}", lambda s: leases.fail_attempt(s, lease, error, most))
 
     def reap(self) -> list[int]:
         """End every worker's leases that ran out; the shards that wait again."""

@@ -13,11 +13,14 @@ from celery import signals
 from celery.exceptions import SecurityWarning
 from sqlalchemy.exc import DBAPIError
 
-from broker.app import QUEUES, make_celery
+from broker.app import make_celery, queues_of, transport
 from core.errors import BadSetting, DeepvisError
 from core.settings import Settings, load_settings
 from db.session import check_schema, make_engine
+from store import PictureStore
 from workers.credit import CreditGuard
+from workers.device import kind_of, settle_device
+from workers.engines import Engines, MakeEngines
 from workers.stopping import StopFlag, ask_to_stop
 from workers.tasks import Child, register
 
@@ -27,7 +30,14 @@ DATABASE_PATIENCE_SECONDS = 60.0
 CHATTY_LOGGERS = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
 
 
-def run(settings: Settings) -> int:
+def make_networks(settings: Settings, store: PictureStore) -> Engines:
+    """The engines of a real worker. Imports torch: in the child only."""
+    from workers.networks import Networks
+
+    return Networks(settings, store)
+
+
+def run(settings: Settings, make_engines: MakeEngines = make_networks) -> int:
     """Work until told to stop; the exit status.
 
     SIGTERM and Ctrl-C finish the shard at hand within `settings.stop_seconds` or give it back.
@@ -39,9 +49,10 @@ def run(settings: Settings) -> int:
     # OpenMP reads this once, when the child loads torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     wait_for_database(settings)
+    settings = settle_device(settings)
     app = make_celery(settings)
     stop = StopFlag()
-    child = Child(settings, app, stop)
+    child = Child(settings, app, stop, make_engines)
     register(app, child)
     starter = _starter(child, stop)
     ender = _ender(stop, settings.stop_seconds)
@@ -51,10 +62,11 @@ def run(settings: Settings) -> int:
     _quieten(settings)
     # It warns of pickle, which is refused here, and names an option that is not here either.
     warnings.simplefilter("ignore", SecurityWarning)
-    app.steps["consumer"].add(CreditGuard)
+    if transport(settings) == "redis":
+        app.steps["consumer"].add(CreditGuard)
     worker = app.Worker(
         hostname=f"deepvis-{os.getpid()}@{socket.gethostname()}",
-        queues=list(QUEUES),
+        queues=list(queues_of(kind_of(settings))),
         loglevel=logging.getLevelNamesMapping()[settings.log_level],
         without_gossip=True,
         without_mingle=True,

@@ -1,18 +1,26 @@
-"""Networks loaded in this worker's child, kept between tasks. Imports torch: use it in the child only."""
+"""Networks loaded in this worker's child, kept between tasks; the `Engines` of a real worker.
+
+Imports torch: use it in the child only.
+"""
 
 import hashlib
 import logging
 import tempfile
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
+
+import torch
 
 from core.errors import BadCheckpoint, BadNetwork
 from core.settings import Settings
-from core.specs import NetworkSource
+from core.specs import DeviceKind, NetworkInfo, NetworkSource
 from deepvis.engine import Engine
-from deepvis.networks import load_network
+from deepvis.layers import describe
+from deepvis.networks import catalogue, load_network
 from store import PictureStore
-from workers.device import Device, choose_threads
+from workers.device import choose_device, choose_threads
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +31,24 @@ ENGINES_KEPT = 2
 class Networks:
     """Engines by network, the one used last kept longest."""
 
-    def __init__(self, settings: Settings, store: PictureStore, device: Device) -> None:
+    def __init__(self, settings: Settings, store: PictureStore) -> None:
         self._settings = settings
         self._store = store
-        self._device = device
-        self._threads = choose_threads(settings)
+        self._device = choose_device(settings)
         self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self.threads = choose_threads(settings)
+        torch.set_num_threads(self.threads)
+        self.kind = DeviceKind.GPU if self._device == "cuda" else DeviceKind.CPU
+        self.device_name = torch.cuda.get_device_name().replace(" ", "-") if self._device == "cuda" else "cpu"
+        self.versions: Mapping[str, str] = {"torch": torch.__version__, "torchvision": version("torchvision")}
+
+    def catalogue(self) -> Sequence[NetworkSource]:
+        """Every network that can be loaded here by name."""
+        return catalogue(self._settings.networks_file)
+
+    def describe(self, source: NetworkSource) -> NetworkInfo:
+        """Find the network's layers, by running it."""
+        return describe(self.engine(source).network)
 
     def engine(self, source: NetworkSource, weights_hash: str | None = None) -> Engine:
         """The network of `source` on this worker's device, loaded if it is not.
@@ -53,7 +73,7 @@ class Networks:
     def _load(self, source: NetworkSource) -> Engine:
         checkpoint = self._checkpoint(source.checkpoint) if source.checkpoint else None
         network = load_network(source, checkpoint=checkpoint, networks_file=self._settings.networks_file)
-        engine = Engine(network, device=self._device, precision=self._settings.precision, threads=self._threads)
+        engine = Engine(network, device=self._device, precision=self._settings.precision, threads=self.threads)
         log.info("network %s loaded on %s in %s", source.name, engine.device_name, engine.precision)
         return engine
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from math import ceil
 
 from core.errors import UnitOutOfRange, UnknownLayer, nearest
@@ -12,41 +14,77 @@ MOST_IMAGES = 512
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """A shard and its place in the order of work."""
+class _Cut:
+    """The shards of one layer and recipe: equal parts of its units, each made when it is asked for."""
 
-    thumbnail: bool
-    number: int  # of this layer and recipe's shards
-    layer_order: int
-    recipe_number: int
-    shard: ShardSpec
+    layer: LayerInfo
+    recipe: Recipe
+    units: Sequence[int]
+    seeds: int
+    image_step_seconds: float
+    shard_seconds: float
 
-    @property
-    def place(self) -> tuple[bool, int, int, int]:
-        """Thumbnails first, and of every layer a piece before any layer's second: a whole network fills in early."""
-        return not self.thumbnail, self.number, self.layer_order, self.recipe_number
+    @cached_property
+    def recipe_hash(self) -> str:
+        return self.recipe.content_hash()
+
+    @cached_property
+    def unit_seconds(self) -> float:
+        return self.image_step_seconds * self.recipe.steps * self.seeds
+
+    @cached_property
+    def size(self) -> int:
+        """Units in a part; the last one may have fewer."""
+        return part_size(len(self.units), units_per_shard(self.unit_seconds, self.seeds, self.shard_seconds))
+
+    def __len__(self) -> int:
+        return ceil(len(self.units) / self.size)
+
+    def __getitem__(self, number: int) -> ShardSpec:
+        units = self.units[number * self.size : (number + 1) * self.size]
+        return ShardSpec(
+            layer=self.layer.name,
+            recipe_hash=self.recipe_hash,
+            units=tuple(units),
+            seeds=self.seeds,
+            cost_seconds=self.unit_seconds * len(units),
+        )
 
 
 def cut(
     info: NetworkInfo, spec: AtlasSpec, seconds_per_image_step: Callable[[LayerInfo], float], shard_seconds: float
-) -> list[ShardSpec]:
+) -> Iterator[ShardSpec]:
     """The atlas's shards in the order in which to do them; every (layer, unit, recipe, seed) is in exactly one.
+
+    The first recipe, whose pictures stand for a layer, comes first; and of every layer a piece before any layer's
+    second: a whole network fills in early. A hundred thousand shards take no more memory than ten.
 
     Args:
         info: the network's description.
         spec: what is wanted of it.
-        seconds_per_image_step: cost of one step of one image, on the device at hand.
+        seconds_per_image_step: cost of one step of one image, on the device at hand; asked at once, for every layer.
         shard_seconds: work to put into one shard.
 
     Raises:
         UnknownLayer, UnitOutOfRange: the wish names what the network has not.
     """
-    pieces = [
-        piece
-        for layer in chosen_layers(info, spec)
-        for piece in _layer_pieces(layer, spec, seconds_per_image_step(layer), shard_seconds)
+    layers = [(layer, chosen_units(layer, spec)) for layer in chosen_layers(info, spec)]
+    costs = {layer.name: seconds_per_image_step(layer) for layer, _ in layers}
+    cuts = [
+        [_Cut(layer, recipe, units, spec.seeds, costs[layer.name], shard_seconds) for recipe in spec.recipes]
+        for layer, units in layers
     ]
-    return [piece.shard for piece in sorted(pieces, key=lambda piece: piece.place)]
+    first = [of_layer[0] for of_layer in cuts]
+    others = [each for of_layer in cuts for each in of_layer[1:]]
+    return chain(_in_turn(first), _in_turn(others))
+
+
+def _in_turn(cuts: Sequence[_Cut]) -> Iterator[ShardSpec]:
+    """The first shard of each, then the second of each, and so on."""
+    for number in range(max(map(len, cuts), default=0)):
+        for each in cuts:
+            if number < len(each):
+                yield each[number]
 
 
 def chosen_layers(info: NetworkInfo, spec: AtlasSpec) -> list[LayerInfo]:
@@ -76,27 +114,6 @@ def chosen_units(layer: LayerInfo, spec: AtlasSpec) -> Sequence[int]:
     return units
 
 
-def _layer_pieces(
-    layer: LayerInfo, spec: AtlasSpec, image_step_seconds: float, shard_seconds: float
-) -> Iterator[_Piece]:
-    units = chosen_units(layer, spec)
-    for recipe_number, recipe in enumerate(spec.recipes):
-        unit_seconds = image_step_seconds * recipe.steps * spec.seeds
-        for number, part in enumerate(split(units, units_per_shard(unit_seconds, spec.seeds, shard_seconds))):
-            shard = _shard(layer, recipe, part, spec.seeds, unit_seconds)
-            yield _Piece(recipe_number == 0, number, layer.order, recipe_number, shard)
-
-
-def _shard(layer: LayerInfo, recipe: Recipe, units: Sequence[int], seeds: int, unit_seconds: float) -> ShardSpec:
-    return ShardSpec(
-        layer=layer.name,
-        recipe_hash=recipe.content_hash(),
-        units=tuple(units),
-        seeds=seeds,
-        cost_seconds=unit_seconds * len(units),
-    )
-
-
 def units_per_shard(unit_seconds: float, seeds: int, shard_seconds: float) -> int:
     """How many units make `shard_seconds` of work: whole sprite sheets on a fast device, parts of one on a slow one."""
     most = max(SHEET_TILES, MOST_IMAGES // seeds // SHEET_TILES * SHEET_TILES)
@@ -104,7 +121,6 @@ def units_per_shard(unit_seconds: float, seeds: int, shard_seconds: float) -> in
     return max(1, wanted // SHEET_TILES * SHEET_TILES if wanted > SHEET_TILES else wanted)
 
 
-def split(units: Sequence[int], most: int) -> Iterator[Sequence[int]]:
-    """`units` in order, in as few parts of at most `most` as possible; parts of up to one sheet are of like size."""
-    size = most if most >= SHEET_TILES else ceil(len(units) / ceil(len(units) / most))
-    return (units[start : start + size] for start in range(0, len(units), size))
+def part_size(units: int, most: int) -> int:
+    """The size of as few parts of at most `most` units as possible; parts of up to one sheet are of like size."""
+    return most if most >= SHEET_TILES else ceil(units / ceil(units / most))

@@ -2,7 +2,7 @@
 
 import logging
 
-from core.errors import DeepvisError
+from core.errors import DeepvisError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -22,3 +22,8 @@ def first_line(error: Exception) -> str:
 def report(what: str, error: Exception) -> None:
     """Log a failure; with its traceback if nobody foresaw it."""
     log.error("%s: %s", what, explain(error), exc_info=None if isinstance(error, DeepvisError) else error)
+
+
+def is_setback(error: BaseException) -> bool:
+    """Whether something around the work failed that may be mended: the work itself is not to blame."""
+    return isinstance(error, StoreUnavailable)

@@ -1,4 +1,4 @@
-"""What a worker's child has at hand from its start to its end. Imports torch: the parent must not import this."""
+"""What a worker's child has at hand from its start to its end."""
 
 import logging
 import os
@@ -8,22 +8,19 @@ import threading
 import time
 from importlib.metadata import version
 
-import torch
 from celery import Celery
 
-from broker.app import QUEUES
+from broker.app import queues_of
 from broker.messages import send_describe
 from core.settings import Settings
 from db import networks as network_commands
 from db.workers import WorkerBeat
-from deepvis.networks import catalogue
 from store import open_store
 from workers.committer import Committer, describe_work
-from workers.device import choose_device, choose_threads
+from workers.engines import MakeEngines
 from workers.heartbeat import Heartbeat
 from workers.held import HeldLeases
 from workers.ledger import Ledger
-from workers.networks import Networks
 from workers.reasons import first_line
 from workers.stopping import StopFlag
 
@@ -33,18 +30,17 @@ CATALOGUE_RETRY_SECONDS = 5.0
 
 
 class Runtime:
-    """Database, store, networks and background threads of one child; `close` ends them in order."""
+    """Database, store, engines and background threads of one child; `close` ends them in order."""
 
-    def __init__(self, settings: Settings, celery: Celery, stop: StopFlag) -> None:
-        torch.set_num_threads(choose_threads(settings))
+    def __init__(self, settings: Settings, celery: Celery, stop: StopFlag, make_engines: MakeEngines) -> None:
         self.settings = settings
         self.celery = celery
         self.stop = stop
         self.version = version("deepvis")
-        self.device = choose_device(settings)
-        self.ledger = Ledger(settings, f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}")
         self.store = open_store(settings.resolved_store_url)
-        self.networks = Networks(settings, self.store, self.device)
+        self.engines = make_engines(settings, self.store)
+        worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.ledger = Ledger(settings, worker_id, self.engines.kind)
         self.held = HeldLeases(stop)
         self.heartbeat = Heartbeat(settings, self.ledger, celery, self.held, self._beat)
         self.committer = Committer(self.ledger, self.store, self.held, self.heartbeat.wake)
@@ -57,9 +53,9 @@ class Runtime:
         versions = " ".join(f"{name}={number}" for name, number in self._versions().items())
         log.info(
             "deepvis worker ready: device=%s threads=%d queues=%s %s id=%s pid=%d",
-            self.device_name,
-            torch.get_num_threads(),
-            ",".join(QUEUES),
+            self.engines.device_name,
+            self.engines.threads,
+            ",".join(queues_of(self.engines.kind)),
             versions,
             self.ledger.worker_id,
             os.getpid(),
@@ -72,13 +68,8 @@ class Runtime:
         self.heartbeat.stop()
         self.ledger.close()
 
-    @property
-    def device_name(self) -> str:
-        """For people, and in one word."""
-        return torch.cuda.get_device_name().replace(" ", "-") if self.device == "cuda" else "cpu"
-
     def _versions(self) -> dict[str, str]:
-        return {"deepvis": self.version, "torch": torch.__version__, "celery": version("celery")}
+        return {"deepvis": self.version, **self.engines.versions, "celery": version("celery")}
 
     def _beat(self) -> WorkerBeat:
         busy = [describe_work(held.lease) for held in self.held.all()]
@@ -86,8 +77,9 @@ class Runtime:
             id=self.ledger.worker_id,
             host=socket.gethostname(),
             pid=os.getpid(),
-            device=self.device_name,
-            queues=",".join(QUEUES),
+            device=self.engines.device_name,
+            device_kind=self.engines.kind,
+            queues=",".join(queues_of(self.engines.kind)),
             versions=self._versions(),
             activity="; ".join(busy)[:200] or "idle",
         )
@@ -104,7 +96,7 @@ class Runtime:
                 return
 
     def _sync_catalogue(self) -> None:
-        sources = catalogue(self.settings.networks_file)
+        sources = self.engines.catalogue()
         with self.ledger.sessions.begin() as session:
             network_commands.sync_catalogue(session, sources)
         for source in sources:

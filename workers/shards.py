@@ -6,7 +6,8 @@ from core.errors import Cancelled, LostLease
 from db.leases import Lease
 from workers.committer import Parcel, describe_work
 from workers.held import HeldLease
-from workers.reasons import explain, report
+from workers.ledger import AWAY
+from workers.reasons import explain, first_line, is_setback, report
 from workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ def run_shard(runtime: Runtime, shard_id: int) -> None:
         return
     held = runtime.held.add(lease)
     try:
+        runtime.committer.check_store()
         runtime.committer.finish(_compute(runtime, held))
     except BaseException as error:
         runtime.held.remove(lease)
@@ -33,7 +35,7 @@ def _compute(runtime: Runtime, held: HeldLease) -> Parcel:
     lease = held.lease
     log.info("%s begins, attempt %d", describe_work(lease), lease.attempt)
     held.progress(0.0)
-    engine = runtime.networks.engine(lease.network, lease.network_weights_hash)
+    engine = runtime.engines.engine(lease.network, lease.network_weights_hash)
     parcel = Parcel(held, device=engine.device_name, precision=engine.precision, library_version=runtime.version)
     pictures = engine.preferred_pictures(
         lease.layer,
@@ -56,7 +58,14 @@ def _give_up(runtime: Runtime, lease: Lease, error: BaseException) -> None:
         log.info("%s given back: %s", describe_work(lease), error)
         runtime.ledger.release(lease)
         return
+    if is_setback(error):
+        log.warning("%s set back: %s", describe_work(lease), first_line(error))
+        runtime.ledger.set_back(lease, explain(error))
+        return
+    if isinstance(error, AWAY):
+        log.warning("%s is left to run out: %s", describe_work(lease), first_line(error))
+        return
     report(f"{describe_work(lease)} failed", error)
-    runtime.networks.clear()  # memory may be what was missing
+    runtime.engines.clear()  # memory may be what was missing
     runtime.ledger.fail_attempt(lease, explain(error))
     runtime.heartbeat.wake()

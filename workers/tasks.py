@@ -8,6 +8,9 @@ from celery import Celery
 
 from broker import messages
 from core.settings import Settings
+from workers.engines import MakeEngines
+from workers.ledger import AWAY
+from workers.reasons import first_line
 from workers.stopping import StopFlag
 
 if TYPE_CHECKING:
@@ -19,10 +22,11 @@ log = logging.getLogger(__name__)
 class Child:
     """Holds what the pool's child works with; the parent makes it, and never starts it."""
 
-    def __init__(self, settings: Settings, celery: Celery, stop: StopFlag) -> None:
+    def __init__(self, settings: Settings, celery: Celery, stop: StopFlag, make_engines: MakeEngines) -> None:
         self._settings = settings
         self._celery = celery
         self._stop = stop
+        self._make_engines = make_engines
         self._runtime: Runtime | None = None
 
     @property
@@ -35,7 +39,7 @@ class Child:
         """Import torch and start the background threads (signal worker_process_init)."""
         from workers.runtime import Runtime
 
-        self._runtime = Runtime(self._settings, self._celery, self._stop)
+        self._runtime = Runtime(self._settings, self._celery, self._stop, self._make_engines)
         self._runtime.start()
 
     def close(self, **_signal: Any) -> None:
@@ -70,5 +74,7 @@ def _run(work: Callable[[], None], what: str) -> None:
     """Do it; what goes wrong here could not be told to the database, and must not end the worker either."""
     try:
         work()
+    except AWAY as error:
+        log.warning("%s: left for later, the database cannot be reached: %s", what, first_line(error))
     except Exception:
         log.exception("%s: given up; it will be tried again when its lease runs out", what)

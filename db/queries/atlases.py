@@ -1,17 +1,20 @@
 """Reads of atlases and of how far they are."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import and_, case, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from core.errors import NotFound
 from core.specs import AtlasSpec, DeviceKind, Priority
-from db import clock
+from db import clock, tallies
 from db.models import Atlas, AtlasState, Network, Shard, ShardState
 from db.queries.paging import View, cut, decode_cursor, encode_cursor
 from db.queries.recipes import RecipeItem, recipe_item
+from db.tallies import AtlasTallies
 
 RATE_SECONDS = 300
 """The rate is that of the shards finished within this time."""
@@ -71,19 +74,16 @@ class AtlasView(AtlasItem):
     failures: tuple[Failure, ...]
 
 
-class _Sums(View):
-    """What one GROUP BY over an atlas's shards gives: sums over those in one state."""
+@dataclass(frozen=True, kw_only=True)
+class _AtWork:
+    """What the shards at work now add up to, and those finished lately."""
 
     shards: int = 0
-    images: int = 0
     images_part: float = 0.0  # each shard's images x fraction
-    cost: float = 0.0
     cost_part: float = 0.0
-    measured_seconds: float = 0.0  # over shards that were computed, not found done
-    measured_cost: float = 0.0
+    earliest_start: datetime | None = None
     recent_images: int = 0  # of shards computed within RATE_SECONDS
     recent_start: datetime | None = None  # when the first of those was started
-    earliest_start: datetime | None = None
 
 
 def list_atlases(
@@ -169,60 +169,66 @@ def _failure(shard: Shard) -> Failure:
 
 
 def _progress(session: Session, atlases: Sequence[Atlas]) -> dict[str, Progress]:
+    """Progress from the tallies and the few shards at work: it costs the same however many shards there are."""
     moment = clock.now(session)
-    sums = _sums(session, [atlas.id for atlas in atlases], clock.after(moment, -RATE_SECONDS))
-    return {atlas.id: _of_atlas(atlas, sums[atlas.id], moment) for atlas in atlases}
+    ids = [atlas.id for atlas in atlases]
+    counted = tallies.of_atlases(session, ids)
+    at_work = _at_work(session, ids, clock.after(moment, -RATE_SECONDS))
+    return {atlas.id: _of_atlas(atlas, counted[atlas.id], at_work[atlas.id], moment) for atlas in atlases}
 
 
-def _sums(session: Session, ids: Sequence[str], since: datetime) -> dict[str, dict[ShardState, _Sums]]:
-    """All that progress is made of, in one pass over the shards of the atlases."""
-    recent = and_(Shard.finished_at >= since, Shard.seconds > 0)
-    statement = select(
+def _at_work(session: Session, ids: Sequence[str], since: datetime) -> dict[str, _AtWork]:
+    running = select(
         Shard.atlas_id,
-        Shard.state,
         func.count(),
-        func.sum(Shard.images),
         func.sum(Shard.images * Shard.fraction),
-        func.sum(Shard.cost_seconds),
         func.sum(Shard.cost_seconds * Shard.fraction),
-        func.coalesce(func.sum(Shard.seconds), 0.0),
-        func.sum(case((Shard.seconds > 0, Shard.cost_seconds), else_=0.0)),
-        func.sum(case((recent, Shard.images), else_=0)),
-        func.min(case((recent, Shard.started_at))),
         func.min(Shard.started_at),
+    ).where(Shard.atlas_id.in_(ids), Shard.state == ShardState.RUNNING)
+    recent = select(Shard.atlas_id, func.sum(Shard.images), func.min(Shard.started_at)).where(
+        Shard.atlas_id.in_(ids), Shard.finished_at >= since, Shard.seconds > 0
     )
-    found: dict[str, dict[ShardState, _Sums]] = {atlas_id: {} for atlas_id in ids}
-    grouped = statement.where(Shard.atlas_id.in_(ids)).group_by(Shard.atlas_id, Shard.state)
-    for atlas_id, state, *values in session.execute(grouped):
-        found[atlas_id][ShardState(state)] = _Sums.model_validate(dict(zip(_Sums.model_fields, values, strict=True)))
-    return found
+    found: dict[str, dict[str, Any]] = {atlas_id: {} for atlas_id in ids}
+    for atlas_id, *values in session.execute(running.group_by(Shard.atlas_id)):
+        found[atlas_id].update(zip(("shards", "images_part", "cost_part", "earliest_start"), values, strict=True))
+    for atlas_id, *values in session.execute(recent.group_by(Shard.atlas_id)):
+        found[atlas_id].update(zip(("recent_images", "recent_start"), values, strict=True))
+    return {atlas_id: _AtWork(**values) for atlas_id, values in found.items()}
 
 
-def _of_atlas(atlas: Atlas, sums: dict[ShardState, _Sums], moment: datetime) -> Progress:
-    done, running = sums.get(ShardState.DONE, _Sums()), sums.get(ShardState.RUNNING, _Sums())
-    images_done = done.images + running.images_part
-    at_work = atlas.state == AtlasState.RUNNING
+def _of_atlas(atlas: Atlas, counted: AtlasTallies, now: _AtWork, moment: datetime) -> Progress:
+    images_done = counted[ShardState.DONE].images + now.images_part
+    runs = atlas.state == AtlasState.RUNNING
     return Progress(
         images=atlas.images,
         images_done=int(images_done),
         fraction=min(1.0, images_done / atlas.images) if atlas.images else float(atlas.state == AtlasState.COMPLETE),
-        shards={state: s.shards for state, s in sums.items()},
-        images_per_second=_rate(done, running, moment) if at_work else None,
-        seconds_left=_seconds_left(sums.get(ShardState.PENDING, _Sums()), running, done) if at_work else None,
+        shards=_shards(counted, now),
+        images_per_second=_rate(now, moment) if runs else None,
+        seconds_left=_seconds_left(counted, now) if runs else None,
     )
 
 
-def _rate(done: _Sums, running: _Sums, moment: datetime) -> float | None:
+def _shards(counted: AtlasTallies, now: _AtWork) -> dict[ShardState, int]:
+    # A shard may have ended between two reads: it is not counted as waiting.
+    pending = max(0, counted.open_shards - now.shards)
+    numbers = {ShardState.PENDING: pending, ShardState.RUNNING: now.shards}
+    numbers |= {state: counted[state].shards for state in tallies.ENDED}
+    return {state: number for state, number in numbers.items() if number}
+
+
+def _rate(now: _AtWork, moment: datetime) -> float | None:
     """Images a second, of shards finished lately and those at work, since the first of them was started."""
-    starts = [start for start in (done.recent_start, running.earliest_start) if start is not None]
-    images = done.recent_images + running.images_part
+    starts = [start for start in (now.recent_start, now.earliest_start) if start is not None]
+    images = now.recent_images + now.images_part
     elapsed = (moment - min(starts)).total_seconds() if starts else 0.0
     return images / elapsed if images and elapsed > 0 else None
 
 
-def _seconds_left(pending: _Sums, running: _Sums, done: _Sums) -> float | None:
+def _seconds_left(counted: AtlasTallies, now: _AtWork) -> float | None:
     """The planner's estimate for what remains, as far off as it was for what is done, over the shards at work now."""
-    if not done.measured_cost:
+    done = counted[ShardState.DONE]
+    if not done.computed_cost_seconds:
         return None
-    remaining = pending.cost + running.cost - running.cost_part
-    return remaining * (done.measured_seconds / done.measured_cost) / max(1, running.shards)
+    remaining = max(0.0, counted.open_cost_seconds - now.cost_part)
+    return remaining * (done.computed_seconds / done.computed_cost_seconds) / max(1, now.shards)

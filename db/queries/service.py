@@ -5,8 +5,8 @@ from datetime import datetime
 from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from db import clock
-from db.models import Atlas, AtlasState, Shard, ShardState, Worker
+from db import clock, tallies
+from db.models import Atlas, AtlasState, Shard, ShardState, Tally, Worker
 from db.queries.paging import View
 
 ALIVE_SECONDS = 30
@@ -70,16 +70,27 @@ def _worker(row: Worker, since: datetime) -> WorkerItem:
 
 
 def _queue(session: Session, moment: datetime) -> QueueView:
-    states = (ShardState.PENDING, ShardState.RUNNING, ShardState.FAILED)
-    grouped = select(Shard.state, func.count()).where(Shard.state.in_(states)).group_by(Shard.state)
-    counts = dict(session.execute(grouped).all())
+    """From the tallies: counting 100,000s of waiting shards each time somebody looks would cost too much."""
+    running = session.scalar(select(func.count()).select_from(Shard).where(Shard.state == ShardState.RUNNING)) or 0
+    planned, ended, failed = _tallied(session)
     unplanned = or_(Atlas.state == AtlasState.QUEUED, Atlas.state == AtlasState.PLANNING)
     waiting = exists().where(Shard.atlas_id == Atlas.id, Shard.state == ShardState.PENDING)
     oldest = session.scalar(select(func.min(Atlas.planned_at)).where(Atlas.state == AtlasState.RUNNING, waiting))
     return QueueView(
         unplanned=session.scalar(select(func.count()).select_from(Atlas).where(unplanned)) or 0,
-        pending=counts.get(ShardState.PENDING, 0),
-        running=counts.get(ShardState.RUNNING, 0),
-        failed=counts.get(ShardState.FAILED, 0),
+        pending=max(0, planned - ended - running),
+        running=running,
+        failed=failed,
         oldest_pending_seconds=(moment - oldest).total_seconds() if oldest else None,
     )
+
+
+def _tallied(session: Session) -> tuple[int, int, int]:
+    """Shards of running atlases: planned, ended; and failed ones of all that ended with failures or still run."""
+    sums = select(Atlas.state, Tally.state, func.sum(Tally.shards)).join_from(Tally, Atlas)
+    shown = (AtlasState.RUNNING, AtlasState.COMPLETE_WITH_FAILURES)
+    rows = session.execute(sums.where(Atlas.state.in_(shown)).group_by(Atlas.state, Tally.state))
+    counts = {(atlas, tally): count for atlas, tally, count in rows}
+    ended = sum(counts.get((AtlasState.RUNNING, state), 0) for state in tallies.ENDED)
+    failed = sum(counts.get((state, ShardState.FAILED), 0) for state in shown)
+    return counts.get((AtlasState.RUNNING, tallies.PLANNED), 0), ended, failed

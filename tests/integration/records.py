@@ -6,10 +6,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.recipes import BOLD, FOURIER
-from core.specs import AtlasSpec, LayerInfo, NetworkInfo, NetworkSource, Recipe, ShardSpec, Window
+from core.specs import AtlasSpec, DeviceKind, LayerInfo, NetworkInfo, NetworkSource, Priority, Recipe, ShardSpec, Window
 from db import atlases, networks
 from db.leases import Lease, PictureRow, commit_shard, lease_shard
-from db.models import Shard
+from db.models import AtlasState, Shard
+from db.planning import begin_planning, extend_plan, finish_planning
+from db.workers import WorkerBeat
 
 SOURCE = NetworkSource(name="tiny", kind="bundled", builder="demo")
 MAX_OPEN = 1000
@@ -69,16 +71,25 @@ def running_atlas(
     plan: Iterable[ShardSpec] | None = None,
     *,
     network: str = "tiny",
-    weight: float = 1.0,
     seeds: int = 1,
+    **columns: object,
 ) -> str:
-    """The id of an atlas with a plan: by default three shards of two units of "conv"."""
+    """The id of a batch atlas with a plan, by default three shards of two units of "conv"; `columns` are set on it."""
     spec = wish((FOURIER, BOLD), network=network, seeds=seeds)
-    atlas, _ = atlases.create(session, spec, weight=weight, max_open=MAX_OPEN)
-    atlases.begin_planning(session, atlas.id, 60)
-    default = shards("conv", [(0, 1), (2, 3), (4, 5)], seeds=seeds)
-    atlases.save_plan(session, atlas.id, default if plan is None else plan)
+    atlas, _ = atlases.create(session, spec, max_open=MAX_OPEN)
+    for name, value in {"priority": Priority.BATCH, **columns}.items():
+        setattr(atlas, name, value)
+    session.flush()
+    save_plan(session, atlas.id, shards("conv", [(0, 1), (2, 3), (4, 5)], seeds=seeds) if plan is None else plan)
     return atlas.id
+
+
+def save_plan(session: Session, atlas_id: str, plan: Iterable[ShardSpec]) -> AtlasState:
+    """Plan the atlas, as one planner does in one go; its state then."""
+    lease = begin_planning(session, atlas_id, 60)
+    assert lease is not None
+    extend_plan(session, lease, 0, list(plan))
+    return finish_planning(session, lease)
 
 
 def picture(unit: int, seed: int = 0, **changes: object) -> PictureRow:
@@ -111,3 +122,12 @@ def store(
 def results(lease: Lease) -> list[PictureRow]:
     """A picture for every address of the lease."""
     return [picture(unit, seed) for unit, seed in lease.addresses]
+
+
+def worker_beat(worker_id: str = "w", **changes: object) -> WorkerBeat:
+    """What a worker on a CPU says of itself."""
+    values = {
+        "id": worker_id, "host": "h", "pid": 1, "device": "cpu", "device_kind": DeviceKind.CPU, "queues": "shards",
+        "versions": {"torch": "2"},
+    }  # fmt: skip
+    return WorkerBeat(**{**values, **changes})  # type: ignore[arg-type]  # one dictionary of mixed values

@@ -4,11 +4,21 @@ import pytest
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from core.errors import Conflict, InvalidRequest, NotDescribed, NotFound, UnitOutOfRange, UnknownLayer, UnknownNetwork
+from core.errors import (
+    Conflict,
+    InvalidRequest,
+    LostLease,
+    NotDescribed,
+    NotFound,
+    UnitOutOfRange,
+    UnknownLayer,
+    UnknownNetwork,
+)
 from core.recipes import BOLD, FOURIER
-from core.specs import ShardSpec
-from db import atlases, clock, leases, networks
+from core.specs import DeviceKind, ShardSpec
+from db import atlases, clock, leases, networks, planning
 from db.models import Atlas, AtlasState, Recipe, Shard, ShardState
+from db.planning import PlanLease
 from db.session import Sessions
 from tests.integration.racing import race
 from tests.integration.records import MAX_OPEN, SOURCE, describe, results, running_atlas, shards, wish
@@ -117,18 +127,20 @@ def test_one_planner_at_a_time_and_three_in_all(sessions: Sessions) -> None:
         atlas_id = atlases.create(session, spec, max_open=MAX_OPEN)[0].id
     for _ in range(3):
         with sessions.begin() as session:
-            assert atlases.begin_planning(session, atlas_id, 60) == spec
-            assert atlases.begin_planning(session, atlas_id, 60) is None
+            lease = planning.begin_planning(session, atlas_id, 60)
+            assert lease is not None
+            assert lease.spec == spec
+            assert planning.begin_planning(session, atlas_id, 60) is None
             session.execute(update(Atlas).values(plan_expires_at=clock.after(clock.now(session), -1)))
     with sessions.begin() as session:
-        assert atlases.begin_planning(session, atlas_id, 60) is None
+        assert planning.begin_planning(session, atlas_id, 60) is None
     with sessions() as session:
         atlas = session.get_one(Atlas, atlas_id)
         assert atlas.state == AtlasState.FAILED
         assert "3 workers stopped answering" in (atlas.error or "")
     with sessions.begin() as session:
         assert atlases.retry_failed(session, atlas_id) == 0
-        assert atlases.begin_planning(session, atlas_id, 60) == spec
+        assert planning.begin_planning(session, atlas_id, 60) is not None
 
 
 def test_planners_at_once_are_one(sessions: Sessions) -> None:
@@ -137,28 +149,87 @@ def test_planners_at_once_are_one(sessions: Sessions) -> None:
 
     def plan() -> bool:
         with sessions.begin() as session:
-            return atlases.begin_planning(session, atlas_id, 60) is not None
+            return planning.begin_planning(session, atlas_id, 60) is not None
 
     assert sorted(race([plan] * 6)) == [False] * 5 + [True]
 
 
-def test_plan_is_saved_once(sessions: Sessions) -> None:
+def begun(sessions: Sessions, lease_seconds: float = 60, atlas_id: str = "") -> PlanLease:
+    """A planner of a new atlas, or of the one given."""
     with sessions.begin() as session:
-        atlas_id = running_atlas(session, shards("conv", [(0, 1, 2), (3, 4, 5)], seeds=2), seeds=2)
+        atlas_id = atlas_id or atlases.create(session, wish(), max_open=MAX_OPEN)[0].id
+        lease = planning.begin_planning(session, atlas_id, lease_seconds)
+    assert lease is not None
+    return lease
+
+
+def test_a_plan_is_written_in_chunks_each_of_them_once(sessions: Sessions) -> None:
+    lease = begun(sessions)
+    chunks = [shards("conv", [(0,), (1,)]), shards("conv", [(2,)]), shards("classes", [(0, 1)])]
+    position = 0
+    for chunk in chunks:
+        for _ in range(2):  # the answer to the first was lost
+            with sessions.begin() as session:
+                planning.extend_plan(session, lease, position, chunk)
+        position += len(chunk)
+    with pytest.raises(ValueError, match="shard 4 next, got 9"), sessions.begin() as session:
+        planning.extend_plan(session, lease, 9, chunks[0])
+    for _ in range(2):
+        with sessions.begin() as session:
+            assert planning.finish_planning(session, lease) == AtlasState.RUNNING
+    with sessions() as session:
+        assert session.get_one(Atlas, lease.atlas_id).images == 5
+    assert shard_states(sessions, lease.atlas_id) == ["pending"] * 4
+
+
+def test_nothing_is_leased_of_a_plan_that_is_not_complete(sessions: Sessions) -> None:
+    lease = begun(sessions)
     with sessions.begin() as session:
-        assert atlases.save_plan(session, atlas_id, shards("conv", [(0,)])) == AtlasState.RUNNING
-        atlases.fail_planning(session, atlas_id, "too late")
-        assert session.get_one(Atlas, atlas_id).images == 12
-    assert shard_states(sessions, atlas_id) == ["pending", "pending"]
+        planning.extend_plan(session, lease, 0, shards("conv", [(0,)]))
+        shard_id = session.scalars(select(Shard.id)).one()
+        assert leases.lease_shard(session, shard_id, "w", 60) is None
+
+
+def test_a_planner_that_was_frozen_changes_nothing_and_the_next_begins_anew(sessions: Sessions) -> None:
+    frozen = begun(sessions, lease_seconds=-1)
+    with sessions.begin() as session:
+        planning.extend_plan(session, frozen, 0, shards("conv", [(0,), (1,)]))
+    following = begun(sessions, atlas_id=frozen.atlas_id)
+    assert shard_states(sessions, frozen.atlas_id) == []
+    for late in (
+        lambda session: planning.extend_plan(session, frozen, 0, shards("conv", [(5,)])),
+        lambda session: planning.finish_planning(session, frozen),
+    ):
+        with pytest.raises(LostLease), sessions.begin() as session:
+            late(session)
+    with sessions.begin() as session:
+        planning.fail_planning(session, frozen, "too late")
+        planning.release_planning(session, frozen)
+        assert not planning.renew_planning(session, frozen, 60)
+        assert planning.renew_planning(session, following, 60)
+        planning.extend_plan(session, following, 0, shards("conv", [(2,)]))
+        assert planning.finish_planning(session, following) == AtlasState.RUNNING
+    assert shard_states(sessions, frozen.atlas_id) == ["pending"]
 
 
 def test_plan_of_a_cancelled_atlas_is_dropped(sessions: Sessions) -> None:
+    lease = begun(sessions)
     with sessions.begin() as session:
-        atlas_id = atlases.create(session, wish(), max_open=MAX_OPEN)[0].id
-        atlases.begin_planning(session, atlas_id, 60)
-        atlases.request_cancel(session, atlas_id)
-        assert atlases.save_plan(session, atlas_id, shards("conv", [(0,)])) == AtlasState.CANCELLED
-    assert shard_states(sessions, atlas_id) == []
+        planning.extend_plan(session, lease, 0, shards("conv", [(0,)]))
+        atlases.request_cancel(session, lease.atlas_id)
+    with pytest.raises(LostLease), sessions.begin() as session:
+        planning.extend_plan(session, lease, 1, shards("conv", [(1,)]))
+    assert state_of(sessions, lease.atlas_id) == AtlasState.CANCELLED
+    assert shard_states(sessions, lease.atlas_id) == []
+
+
+def test_a_plan_given_back_does_not_count(sessions: Sessions) -> None:
+    lease = begun(sessions)
+    for _ in range(5):
+        with sessions.begin() as session:
+            planning.release_planning(session, lease)
+        lease = begun(sessions, atlas_id=lease.atlas_id)
+    assert state_of(sessions, lease.atlas_id) == AtlasState.PLANNING
 
 
 def test_plan_of_nothing_is_complete(sessions: Sessions) -> None:
@@ -167,15 +238,24 @@ def test_plan_of_nothing_is_complete(sessions: Sessions) -> None:
     assert state_of(sessions, atlas_id) == AtlasState.COMPLETE
 
 
-def test_plan_that_names_a_strange_layer_is_refused_whole(sessions: Sessions) -> None:
-    with sessions.begin() as session:
-        atlas_id = atlases.create(session, wish(), max_open=MAX_OPEN)[0].id
-        atlases.begin_planning(session, atlas_id, 60)
+def test_a_chunk_that_names_a_strange_layer_is_refused_whole(sessions: Sessions) -> None:
+    lease = begun(sessions)
     plan = [*shards("conv", [(0,)]), *shards("nowhere", [(0,)])]
     with pytest.raises(UnknownLayer), sessions.begin() as session:
-        atlases.save_plan(session, atlas_id, plan)
-    assert state_of(sessions, atlas_id) == AtlasState.PLANNING
-    assert shard_states(sessions, atlas_id) == []
+        planning.extend_plan(session, lease, 0, plan)
+    assert state_of(sessions, lease.atlas_id) == AtlasState.PLANNING
+    assert shard_states(sessions, lease.atlas_id) == []
+
+
+@pytest.mark.parametrize(("cost_seconds", "priority"), [(1.0, "interactive"), (1000.0, "batch")])
+def test_small_atlases_are_interactive_unless_said_otherwise(
+    sessions: Sessions, cost_seconds: float, priority: str
+) -> None:
+    plan = [each.model_copy(update={"cost_seconds": cost_seconds}) for each in shards("conv", [(0,), (1,)])]
+    with sessions.begin() as session:
+        assert session.get_one(Atlas, running_atlas(session, plan, priority=None)).priority == priority
+    with sessions.begin() as session:
+        assert session.get_one(Atlas, running_atlas(session, plan, priority="batch")).priority == "batch"
 
 
 def test_what_exists_already_is_done_at_once(sessions: Sessions) -> None:
@@ -209,13 +289,13 @@ def test_atlases_without_a_planner_are_found(sessions: Sessions) -> None:
         queued = atlases.create(session, wish(), max_open=MAX_OPEN)[0].id
         left = atlases.create(session, wish(), max_open=MAX_OPEN)[0].id
         planned = running_atlas(session)
-        atlases.begin_planning(session, left, -1)
-        assert atlases.take_unplanned(session) == []
+        planning.begin_planning(session, left, -1)
+        assert planning.take_unplanned(session) == []
         session.execute(update(Atlas).values(created_at=clock.after(clock.now(session), -100)))
     with sessions.begin() as session:
-        assert atlases.take_unplanned(session) == [queued, left]
-        assert atlases.take_unplanned(session) == []
-        assert atlases.begin_planning(session, left, 60) is not None
+        assert planning.take_unplanned(session) == [(queued, DeviceKind.ANY), (left, DeviceKind.ANY)]
+        assert planning.take_unplanned(session) == []
+        assert planning.begin_planning(session, left, 60) is not None
     assert state_of(sessions, planned) == AtlasState.RUNNING
 
 

@@ -13,9 +13,9 @@ from db import atlases, clock, leases
 from db.leases import Lease, lease_shard
 from db.models import Atlas, AtlasState, Picture, Shard, ShardState, Worker
 from db.session import Sessions
-from db.workers import WorkerBeat, beat, live, stop
+from db.workers import beat, live, stop
 from tests.integration.racing import race
-from tests.integration.records import describe, info, layer, picture, results, running_atlas, shards
+from tests.integration.records import describe, info, layer, picture, results, running_atlas, shards, worker_beat
 
 pytestmark = pytest.mark.integration
 
@@ -153,7 +153,7 @@ def test_renewing_waits_for_a_reaper_without_holding_what_it_needs(
 
 def test_commit_writes_pictures_shard_and_worker(sessions: Sessions, atlas_id: str, take: Callable[..., Lease]) -> None:
     with sessions.begin() as session:
-        beat(session, WorkerBeat(id="w", host="h", pid=1, device="cpu", queues="shards", versions={}))
+        beat(session, worker_beat())
     lease = take(1)
     rows = [picture(0), picture(1, state="dead", blob=None, sheet=None, sheet_index=None, activation=None)]
     with sessions.begin() as session:
@@ -370,7 +370,7 @@ def test_long_and_strange_words_of_workers_are_kept(
 ) -> None:
     with sessions.begin() as session:
         long = "x" * 1000
-        beat(session, WorkerBeat(id="w", host=long, pid=1, device=long, queues=long, versions={}, activity=long))
+        beat(session, worker_beat(host=long, device=long, queues=long, activity=long))
         assert len(session.get_one(Worker, "w").activity) == 200
     lease = take(1)
     with sessions.begin() as session:
@@ -379,12 +379,12 @@ def test_long_and_strange_words_of_workers_are_kept(
 
 
 def test_workers_live_until_they_stop(sessions: Sessions) -> None:
-    worker = WorkerBeat(id="w", host="h", pid=1, device="cpu", queues="shards", versions={"torch": "2"})
+    worker = worker_beat()
     for _ in range(2):
         with sessions.begin() as session:
             beat(session, worker)
-            assert live(session, 60) == 1
+            assert live(session, 60).total() == 1
             assert live(session, -1) == 0
     with sessions.begin() as session:
         stop(session, "w")
-        assert live(session, 60) == 0
+        assert live(session, 60).total() == 0

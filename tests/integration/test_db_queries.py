@@ -18,7 +18,7 @@ from db.queries.pictures import get_picture
 from db.queries.service import get_service
 from db.queries.units import find_labels, get_unit, layer_strip, list_units
 from db.session import Sessions
-from db.workers import WorkerBeat, beat, stop
+from db.workers import beat, stop
 from tests.integration.records import (
     MAX_OPEN,
     describe,
@@ -29,6 +29,7 @@ from tests.integration.records import (
     shards,
     store,
     wish,
+    worker_beat,
 )
 
 pytestmark = pytest.mark.integration
@@ -318,7 +319,7 @@ def test_atlases_are_listed_newest_first_page_by_page(sessions: Sessions) -> Non
 def test_service_shows_workers_and_queue(sessions: Sessions) -> None:
     with sessions.begin() as session:
         for name in ("a", "b", "c"):
-            beat(session, WorkerBeat(id=name, host="h", pid=1, device="cpu", queues="shards", versions={"x": "1"}))
+            beat(session, worker_beat(name))
         stop(session, "c")
         atlas_id = running_atlas(session)
         atlases.create(session, wish(), max_open=MAX_OPEN)

@@ -15,12 +15,12 @@ from core.errors import BadSetting
 from db import clock, migrate
 from db.models import Base, Worker
 from db.session import Sessions, check_schema, make_engine
-from db.workers import WorkerBeat, beat
-from tests.integration.records import describe
+from db.workers import beat
+from tests.integration.records import describe, worker_beat
 
 pytestmark = pytest.mark.integration
 
-WORKER = WorkerBeat(id="w", host="h", pid=1, device="cpu", queues="shards", versions={"torch": "2"})
+WORKER = worker_beat()
 
 
 def test_migrations_give_exactly_the_models(sessions: Sessions) -> None:

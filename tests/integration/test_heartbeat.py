@@ -7,10 +7,10 @@ import pytest
 from broker.app import make_celery
 from core.errors import NotReady
 from core.settings import load_settings
+from core.specs import DeviceKind
 from db import dispatch
 from db.migrate import upgrade
-from db.workers import WorkerBeat
-from tests.integration.records import describe, running_atlas
+from tests.integration.records import describe, running_atlas, worker_beat
 from tests.services import free_port
 from workers.heartbeat import Heartbeat
 from workers.held import HeldLeases
@@ -20,15 +20,11 @@ from workers.stopping import StopFlag
 pytestmark = pytest.mark.integration
 
 
-def say() -> WorkerBeat:
-    return WorkerBeat(id="w", host="h", pid=1, device="cpu", queues="shards", versions={}, activity="idle")
-
-
 @pytest.fixture
 def ledger(tmp_path: Path):
     settings = load_settings(home=tmp_path, broker_url=f"redis://127.0.0.1:{free_port()}/0")
     upgrade(settings.resolved_database_url)
-    made = Ledger(settings, "w")
+    made = Ledger(settings, "w", DeviceKind.CPU)
     yield made
     made.close()
 
@@ -36,7 +32,7 @@ def ledger(tmp_path: Path):
 @pytest.fixture
 def heartbeat(ledger: Ledger) -> Heartbeat:
     settings = ledger._settings
-    return Heartbeat(settings, ledger, make_celery(settings), HeldLeases(StopFlag()), say)
+    return Heartbeat(settings, ledger, make_celery(settings), HeldLeases(StopFlag()), worker_beat)
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError("\n"), ValueError("what\nwhere")])
@@ -56,4 +52,4 @@ def test_shards_whose_message_could_not_be_sent_wait_for_one_at_once(ledger: Led
         heartbeat._dispatch()
 
     with ledger.sessions() as session:
-        assert dispatch.outstanding(session) == 0
+        assert dispatch.outstanding(session).total() == 0

@@ -66,8 +66,7 @@ def demo(installation: Installation) -> Installation:
         records.describe(session, records.info(DEMO, layers))
     with installation.sessions.begin() as session:
         atlas, _ = atlases.create(session, spec, max_open=9)
-        atlases.begin_planning(session, atlas.id, 60)
-        atlases.save_plan(session, atlas.id, records.shards("conv1", [(0,), (1, 2, 3, 4, 5)]))
+        records.save_plan(session, atlas.id, records.shards("conv1", [(0,), (1, 2, 3, 4, 5)]))
     with installation.sessions.begin() as session:
         lease = lease_shard(session, 1, "w", 600)
     assert lease is not None

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from core.recipes import resolve
 from core.specs import AtlasSpec
-from db import atlases, networks
+from db import atlases, networks, planning
 from db.models import Atlas, Network, NetworkState, Worker
 from deepvis.pictures import read_picture
 from tests.services import Installation, running_postgres, wait_until
@@ -88,7 +88,7 @@ def check_pictures(installation: Installation) -> None:
 def check_worker_row(installation: Installation, pid: int) -> None:
     with installation.sessions() as session:
         [row] = session.query(Worker).all()
-    assert (row.pid, row.device, row.queues) == (pid, "cpu", "control,shards")
+    assert (row.pid, row.device, row.queues) == (pid, "cpu", "deepvis.any,deepvis.cpu")
     assert row.images_done == installation.count_pictures()
     assert row.busy_seconds > 0
     assert set(row.versions) == {"deepvis", "torch", "celery"}
@@ -164,7 +164,8 @@ def plan_by_hand(installation: Installation, atlas_id: str) -> None:
     from workers.planning import cut
 
     with installation.sessions.begin() as session:
-        spec = atlases.begin_planning(session, atlas_id, 60)
+        lease = planning.begin_planning(session, atlas_id, 60)
+        spec = lease.spec
     with installation.sessions() as session:
         network = networks.find(session, spec.network)
         info = NetworkInfo(
@@ -177,7 +178,8 @@ def plan_by_hand(installation: Installation, atlas_id: str) -> None:
             layers=[LayerInfo.model_validate(layer.info) for layer in network.layers],
         )
     with installation.sessions.begin() as session:
-        atlases.save_plan(session, atlas_id, cut(info, spec, lambda _: 0.001, 1.0))
+        planning.extend_plan(session, lease, 0, list(cut(info, spec, lambda _: 0.001, 1.0)))
+        planning.finish_planning(session, lease)
 
 
 def test_work_whose_messages_were_lost_is_done_all_the_same(installation: Installation):

@@ -2,8 +2,9 @@
 
 import pytest
 
-from broker.app import QUEUES, make_celery
+from broker.app import HIGHEST_PRIORITY, make_celery, queues_of, transport
 from core.settings import load_settings
+from core.specs import DeviceKind
 
 
 @pytest.fixture
@@ -41,6 +42,18 @@ def test_a_worker_tries_for_ever_and_never_waits_for_ever(celery):
     assert all(options[name] for name in ("socket_timeout", "socket_connect_timeout", "health_check_interval"))
 
 
-def test_control_comes_before_shards(celery):
-    assert tuple(celery.amqp.queues) == QUEUES == ("control", "shards")
+def test_a_queue_for_each_kind_of_device_emptied_by_priority(celery):
+    assert tuple(celery.amqp.queues) == ("deepvis.any", "deepvis.gpu", "deepvis.cpu")
+    assert queues_of(DeviceKind.GPU) == ("deepvis.any", "deepvis.gpu")
     assert celery.conf.broker_transport_options["queue_order_strategy"] == "priority"
+    assert {queue.queue_arguments["x-max-priority"] for queue in celery.amqp.queues.values()} == {HIGHEST_PRIORITY}
+
+
+@pytest.mark.parametrize(("url", "kind"), [("redis://h", "redis"), ("rediss://h", "redis"), ("amqp://h", "amqp")])
+def test_a_broker_is_given_no_options_of_another_kind(url, kind):
+    settings = load_settings(broker_url=url)
+    options = make_celery(settings).conf.broker_transport_options
+
+    assert transport(settings) == kind
+    assert ("global_keyprefix" in options) == (kind == "redis")
+    assert ("confirm_publish" in options) == (kind == "amqp")

@@ -50,8 +50,7 @@ def run(*arguments: str) -> Result:
 def plan(sessions: "sessionmaker[records.Session]", atlas_id: str) -> list[int]:
     """Plan the atlas as two shards of the layer "conv"; their ids."""
     with sessions.begin() as session:
-        atlases.begin_planning(session, atlas_id, 60)
-        atlases.save_plan(session, atlas_id, records.shards("conv", [(0, 1), (2, 3)], BOLD))
+        records.save_plan(session, atlas_id, records.shards("conv", [(0, 1), (2, 3)], BOLD))
     with sessions() as session:
         return [shard.id for shard in session.query(records.Shard).filter_by(atlas_id=atlas_id)]
 
@@ -196,7 +195,7 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_kept(services: Servi
     result = run("atlas", "demo", "--weights", str(path))
     assert result.exit_code == 2
     assert "Traceback" not in result.stderr
-    assert list(services.store.keys()) == []
+    assert list(services.store.entries()) == []
     with services.sessions() as session:
         assert session.query(atlases.Atlas).count() == 0
 

@@ -52,7 +52,7 @@ def test_every_picture_is_in_exactly_one_shard(sizes, recipes, seeds, image_step
     info = network(*(layer(i, units) for i, units in enumerate(sizes)))
     spec = AtlasSpec(network="net", recipes=RECIPES[:recipes], seeds=seeds)
 
-    shards = cut(info, spec, lambda _: image_step_seconds, shard_seconds)
+    shards = list(cut(info, spec, lambda _: image_step_seconds, shard_seconds))
 
     covered = Counter((s.layer, s.recipe_hash, unit) for s in shards for unit in s.units)
     hashes = [recipe.content_hash() for recipe in spec.recipes]
@@ -76,7 +76,7 @@ def test_the_order_of_work_shows_the_whole_network_early():
     info = network(layer(0, 200), layer(1, 100))
     spec = AtlasSpec(network="net", recipes=RECIPES)
 
-    shards = cut(info, spec, lambda _: 0.01, 0.01 * RECIPES[0].steps * 50)
+    shards = list(cut(info, spec, lambda _: 0.01, 0.01 * RECIPES[0].steps * 50))
 
     thumbnails = [s for s in shards if s.recipe_hash == RECIPES[0].content_hash()]
     assert shards[: len(thumbnails)] == thumbnails
@@ -96,7 +96,7 @@ def test_only_default_layers_unless_named():
 
     assert {s.layer for s in cut(info, AtlasSpec(network="net", recipes=RECIPES), lambda _: 1, 1)} == {"layer0"}
     named = AtlasSpec(network="net", recipes=RECIPES, layers=("layer1", "layer1"), units=(3, 1, 3))
-    shards = cut(info, named, lambda _: 0.0, 1)
+    shards = list(cut(info, named, lambda _: 0.0, 1))
     assert {s.layer for s in shards} == {"layer1"}
     assert {s.units for s in shards} == {(1, 3)}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import BadSetting, NotFound
+from core.errors import BadSetting, NotFound, StoreUnavailable
 from store import FolderStore, MemoryStore, PictureStore, open_store
 from store.folder import ABANDONED_SECONDS
 
@@ -38,13 +38,13 @@ def test_what_was_put_is_there_under_its_hash(store: PictureStore) -> None:
 
 def test_putting_twice_is_putting_once(store: PictureStore) -> None:
     assert store.put(DATA) == store.put(DATA)
-    assert list(store.keys()) == [KEY]
+    assert [entry.key for entry in store.entries()] == [KEY]
 
 
 def test_keys_are_all_that_was_put(store: PictureStore) -> None:
-    assert list(store.keys()) == []
+    assert list(store.entries()) == []
     put = {store.put(bytes([n])) for n in range(50)}
-    assert set(store.keys()) == put
+    assert {entry.key for entry in store.entries()} == put
 
 
 def test_deleted_is_gone_and_may_be_deleted_again(store: PictureStore) -> None:
@@ -64,7 +64,7 @@ def test_what_is_no_key_is_not_found(store: PictureStore, text: str) -> None:
         store.get(text)
     assert not store.exists(text)
     store.delete(text)
-    assert list(store.keys()) == [KEY]
+    assert [entry.key for entry in store.entries()] == [KEY]
 
 
 def test_same_data_put_at_once_is_whole(store: PictureStore) -> None:
@@ -94,7 +94,7 @@ def test_half_written_files_of_crashes_are_no_pictures_and_go_in_a_day(folder: F
         path.write_bytes(DATA[:3])
     yesterday = time.time() - ABANDONED_SECONDS - 1
     os.utime(old, (yesterday, yesterday))
-    assert set(folder.keys()) == {hashlib.sha256(b"other").hexdigest()}
+    assert {entry.key for entry in folder.entries()} == {hashlib.sha256(b"other").hexdigest()}
     FolderStore(folder.root).put(DATA)
     assert folder.get(KEY) == DATA
     assert not old.exists()
@@ -113,7 +113,7 @@ def test_full_disk_is_said_and_leaves_nothing(folder: FolderStore, monkeypatch: 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(BadSetting, match="No space left"):
+    with pytest.raises(StoreUnavailable, match="No space left"):
         folder.put(DATA)
     assert [path for path in folder.root.rglob("*") if path.is_file()] == []
     assert not folder.exists(KEY)
@@ -121,9 +121,9 @@ def test_full_disk_is_said_and_leaves_nothing(folder: FolderStore, monkeypatch: 
 
 def test_place_that_is_no_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadSetting, match="cannot be written to"):
+    with pytest.raises(StoreUnavailable, match="cannot be written to"):
         FolderStore(tmp_path / "file").put(DATA)
-    with pytest.raises(BadSetting, match="cannot be read"):
+    with pytest.raises(StoreUnavailable, match="cannot be read"):
         FolderStore(tmp_path / "file").get(KEY)
 
 

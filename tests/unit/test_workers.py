@@ -12,8 +12,8 @@ from core.recipes import BOLD
 from core.settings import load_settings
 from core.specs import SHEET_TILES, LayerInfo, NetworkSource, Window
 from db.leases import Lease
-from deepvis.engine import PreferredPicture
 from deepvis.networks import import_checkpoint
+from deepvis.preferred import PreferredPicture
 from store import MemoryStore
 from workers.committer import sheet_groups
 from workers.device import choose_device, choose_threads
@@ -180,7 +180,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def networks(tmp_path: Path, store: MemoryStore) -> Networks:
-    return Networks(load_settings(home=tmp_path, precision="float32", threads=1), store, "cpu")
+    return Networks(load_settings(home=tmp_path, precision="float32", threads=1, device="cpu"), store)
 
 
 def test_a_network_is_loaded_once_and_the_oldest_is_forgotten(networks: Networks):
@@ -224,7 +224,7 @@ class RottenStore(MemoryStore):
 
 def test_a_damaged_checkpoint_in_the_store_is_refused(tmp_path: Path):
     store = RottenStore()
-    networks = Networks(load_settings(home=tmp_path), store, "cpu")
+    networks = Networks(load_settings(home=tmp_path, device="cpu"), store)
 
     with pytest.raises(BadCheckpoint, match="damaged"):
         networks.engine(DEMO.model_copy(update={"checkpoint": store.put(b"weights")}))

@@ -73,6 +73,7 @@ def _change_atlases() -> None:
         atlases.add_column(sa.Column("owner", sa.String(length=64), nullable=False, server_default="local"))
         atlases.add_column(sa.Column("device_kind", sa.String(length=8), nullable=False, server_default="any"))
         atlases.add_column(sa.Column("priority", sa.String(length=12), nullable=True))
+        atlases.add_column(sa.Column("plan_token", sa.String(length=32), nullable=True))
         atlases.drop_constraint(op.f("uq_atlases_idempotency_key"), type_="unique")
         atlases.create_unique_constraint(op.f("uq_atlases_owner_idempotency_key"), ["owner", "idempotency_key"])
     op.create_index(op.f("ix_atlases_owner"), "atlases", ["owner"])

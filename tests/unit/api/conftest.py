@@ -42,7 +42,7 @@ class Front:
             rows = {
                 t.name: session.scalar(select(func.count()).select_from(t)) or 0 for t in Base.metadata.sorted_tables
             }
-        return rows | {"files": len(list(self.services.store.keys()))}
+        return rows | {"files": len(list(self.services.store.entries()))}
 
     def messages(self) -> list[tuple[str, list[Any]]]:
         """The task names and arguments sent since this was last asked."""
