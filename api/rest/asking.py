@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from celery import Celery
 from flask import Flask, Response
@@ -12,15 +13,15 @@ from api.security.forgery import is_own_or_no_page
 from api.services import services
 from broker import messages
 from core.errors import NotDescribed, NotReady
-from core.specs import Scope
+from core.specs import DeviceKind, Scope
 from db import networks
 
 log = logging.getLogger(__name__)
 
 
-def ask_for_plan(atlas_id: str) -> None:
-    """Tell a worker that an atlas waits to be planned."""
-    _tell(messages.send_plan, atlas_id)
+def ask_for_plan(atlas_id: str, device_kind: str) -> None:
+    """Tell a worker on a device of the atlas's kind that it waits to be planned."""
+    _tell(partial(messages.send_plan, device_kind=DeviceKind(device_kind)), atlas_id)
 
 
 def ask_for_description(network: str) -> None:

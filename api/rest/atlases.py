@@ -88,11 +88,10 @@ def create_atlas(headers_data: IdempotencyHeaders, json_data: AtlasWish) -> tupl
             max_open=parts.settings.max_open_atlases,
             max_images_per_day=parts.settings.max_images_per_day,
         )
-        atlas_id = atlas.id
     if created:
-        ask_for_plan(atlas_id)
+        ask_for_plan(atlas.id, atlas.device_kind)
     replayed = {} if created else {"Idempotent-Replayed": "true"}
-    return _show(atlas_id), 202, {"Location": _address(atlas_id), **replayed}
+    return _show(atlas.id), 202, {"Location": _address(atlas.id), **replayed}
 
 
 @blueprint.get("")
@@ -143,9 +142,9 @@ def retry_atlas(atlas_id: str) -> AtlasAnswer:
     with parts.sessions.begin() as session:
         _check_mine(session, atlas_id)
         commands.retry_failed(session, atlas_id, max_open=parts.settings.max_open_atlases)
-        queued = session.get_one(Atlas, atlas_id).state == AtlasState.QUEUED
-    if queued:
-        ask_for_plan(atlas_id)
+        atlas = session.get_one(Atlas, atlas_id)
+    if atlas.state == AtlasState.QUEUED:
+        ask_for_plan(atlas_id, atlas.device_kind)
     return _show(atlas_id)
 
 

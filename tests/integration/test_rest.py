@@ -86,7 +86,7 @@ def waiting_messages(redis: Redis) -> list[str]:
     import redis as client_library
 
     with client_library.Redis(port=redis.port) as client:
-        return [json.loads(message)["headers"]["task"] for message in client.lrange("deepvis:control", 0, -1)]
+        return [json.loads(message)["headers"]["task"] for message in client.lrange("deepvis:deepvis.any", 0, -1)]
 
 
 def test_an_atlas_is_asked_for_watched_and_cancelled(web: httpx.Client, redis: Redis) -> None:

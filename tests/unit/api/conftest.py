@@ -18,8 +18,9 @@ from werkzeug.test import TestResponse
 
 from api import create_app
 from api.services import EXTENSION, Services
+from broker.app import queue_name
 from core.settings import Settings
-from core.specs import Scope
+from core.specs import DeviceKind, Scope
 from db import tokens
 from db.leases import commit_shard, lease_shard
 from db.migrate import upgrade
@@ -44,10 +45,11 @@ class Front:
             }
         return rows | {"files": len(list(self.services.store.entries()))}
 
-    def messages(self) -> list[tuple[str, list[Any]]]:
-        """The task names and arguments sent since this was last asked."""
+    def messages(self, kind: DeviceKind = DeviceKind.ANY) -> list[tuple[str, list[Any]]]:
+        """The task names and arguments sent since this was last asked, to workers on such devices."""
         found = []
-        with self.services.celery.connection_for_read() as connection, connection.SimpleQueue("control") as queue:
+        celery = self.services.celery
+        with celery.connection_for_read() as connection, connection.SimpleQueue(queue_name(kind)) as queue:
             while queue.qsize():
                 message = queue.get(block=False)
                 found.append((message.headers["task"], message.payload[0]))

@@ -1,6 +1,7 @@
 """Atlases over REST: created, listed, cancelled, tried again."""
 
 from core.recipes import FOURIER
+from core.specs import DeviceKind
 from tests.unit.api.conftest import Front, Pictured, problem
 
 WISH = {"network": "tiny", "layers": ["conv"], "units": ["3", "0-1", 1], "recipes": ["fourier"], "seeds": 2, "steps": 7}
@@ -122,6 +123,7 @@ def test_an_atlas_says_whose_it_is_and_what_was_wished(front: Front) -> None:
     asked = {**WISH, "device": "gpu", "priority": "batch", "weight": 0.5}
     atlas = front.client.post("/api/v1/atlases", json=asked).json
     assert (atlas["device_kind"], atlas["priority"], atlas["weight"]) == ("gpu", "batch", 0.5)
+    assert front.messages(DeviceKind.GPU) == [("deepvis.plan", [atlas["id"]])]
     listed = front.client.get("/api/v1/atlases").json["items"][0]
     assert {name: listed[name] for name in ("owner", "device_kind", "priority")} == {
         "owner": "local",
