@@ -50,8 +50,10 @@ def make_sessions(engine: Engine) -> Sessions:
     return Sessions(engine)
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, *, pool_size: int = 8) -> Engine:
     """An engine for an SQLite file ("sqlite:///path") or PostgreSQL ("postgresql://..."). Opens no connection.
+
+    Up to `pool_size` connections to PostgreSQL are kept open; more are opened for as long as they are needed.
 
     Raises:
         BadSetting: the URL cannot be read, or names a database that is neither.
@@ -59,7 +61,7 @@ def make_engine(url: str) -> Engine:
     parsed = _parse(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(parsed)
-    engine = create_engine(parsed, pool_pre_ping=True, pool_size=8, max_overflow=24)
+    engine = create_engine(parsed, pool_pre_ping=True, pool_size=pool_size, max_overflow=24)
     event.listen(engine, "connect", _accept_any_text)
     return engine
 

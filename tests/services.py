@@ -113,8 +113,11 @@ def running_redis() -> Iterator[Redis]:
 
 
 @contextmanager
-def running_postgres() -> Iterator[str]:
-    """URL of an empty PostgreSQL database in a temporary cluster; skips the test when PostgreSQL is not installed."""
+def running_postgres(*settings: str) -> Iterator[str]:
+    """URL of an empty PostgreSQL database in a temporary cluster; skips the test when PostgreSQL is not installed.
+
+    `settings` are further options of the server, such as "-c", "max_connections=500".
+    """
     require_part("postgresql")
     with tempfile.TemporaryDirectory(prefix="deepvis-postgres-") as folder:
         port = free_port()
@@ -125,7 +128,7 @@ def running_postgres() -> Iterator[str]:
             check=True,
             capture_output=True,
         )
-        options = ["-h", "127.0.0.1", "-p", str(port), "-k", "", "-F"]
+        options = ["-h", "127.0.0.1", "-p", str(port), "-k", "", "-F", *settings]
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen([*as_user, "postgres", "-D", data, *options], stdout=log, stderr=log)
         try:
