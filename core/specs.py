@@ -30,6 +30,11 @@ class Scope(StrEnum):
     SUBMIT = "submit"  # ask for atlases, and cancel, retry and weigh one's own
     ADMIN = "admin"  # everybody's atlases, networks and workers
 
+    def includes(self, needed: "Scope") -> bool:
+        """Whether a token of this scope may do what `needed` allows."""
+        scopes = list(Scope)
+        return scopes.index(self) >= scopes.index(needed)
+
 
 class DeviceKind(StrEnum):
     """What kind of device a worker has, or an atlas asks for."""

@@ -5,6 +5,9 @@ from typing import Any
 from apiflask import APIFlask
 
 from api.problems import MEDIA_TYPE, Problem
+from api.security import scopes
+from api.security.cookies import SESSION
+from core.specs import Scope
 
 DESCRIPTION = """\
 Ask for an atlas of a network and browse what comes of it. Every list is paged by `limit` and `cursor`; every error is
@@ -19,8 +22,17 @@ TAGS = [
     {"name": "Service", "description": "Workers, queues and health"},
 ]
 _SCHEMES = {
-    "token": {"type": "http", "scheme": "bearer", "description": "One of the tokens in DEEPVIS_TOKENS, if any are set"},
-    "cookie": {"type": "apiKey", "in": "cookie", "name": "deepvis_session", "description": "Set by the form at /login"},
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API token. Its scope is read, submit or admin; each includes those before it",
+    },
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SESSION,
+        "description": f"Set by the form at /login; over HTTPS its name is __Host-{SESSION}",
+    },
 }
 _IN_ADDRESSES = {
     "name": "Name of the network",
@@ -63,23 +75,26 @@ def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
     schemas.update(problem.pop("$defs"))
     schemas["Problem"] = problem
     document["tags"] = TAGS
-    document["security"] = [{"token": []}, {"cookie": []}, {}]
-    for path, operations in document["paths"].items():
+    for operations in document["paths"].values():
         for operation in operations.values():
             _complete_operation(operation)
-            if path in {"/healthz", "/readyz"}:
-                operation["security"] = []
     return document
 
 
 def _complete_operation(operation: dict[str, Any]) -> None:
     operation["responses"]["default"] = _ANYTHING_MAY_GO_WRONG
-    operation["operationId"] = operation["operationId"].split("_", 2)[2]  # APIFlask's is method_blueprint_function
+    method, blueprint, operation["operationId"] = operation["operationId"].split("_", 2)  # as APIFlask makes it
+    operation["security"] = _security(scopes.needed(f"{blueprint}.{operation['operationId']}", method.upper()))
     for parameter in operation["parameters"]:
         if parameter["in"] == "header":
             parameter["name"] = parameter["name"].title()
         if parameter["in"] == "path":
             parameter["description"] = _IN_ADDRESSES[parameter["name"]]
+
+
+def _security(needed: Scope | None) -> list[dict[str, list[str]]]:
+    """Any one of these is enough; the empty one is for this machine, where no token may be needed."""
+    return [] if needed is None else [{"token": [needed.value]}, {"cookie": [needed.value]}, {}]
 
 
 def _name_once(document: dict[str, Any], schemas: dict[str, Any]) -> None:
