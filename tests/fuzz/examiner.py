@@ -22,8 +22,6 @@ DOCUMENT = "/api/v1/openapi.json"
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "0"))
 """How long to go on with ever new data; 0, as in CI: one round, the same every time."""
 SEED = int(os.environ.get("FUZZ_SEED", "2015"))
-EXAMPLES = 20
-"""For each operation and kind of data."""
 
 # What may be refused although the document allows it, and why: these rules hold between fields or within a text, where
 # JSON Schema either cannot say them or says them so that nobody can read them. The answer says them in words.
@@ -32,6 +30,14 @@ SAID_IN_WORDS = (
     "units; leave `units` out",  # sums over ranges
     "blur_width and blur_every go together",  # one field's value for another's
 )
+
+
+@dataclass(frozen=True)
+class Service:
+    """The application, and what there is in it."""
+
+    app: APIFlask
+    known: Known
 
 
 @dataclass
@@ -69,19 +75,18 @@ def problems_are_documents(_: CheckContext, response: Response, case: Case) -> N
         assert response.json()["status"] == response.status_code
 
 
-def examine(app: APIFlask, known: Known, *, token: str | None = None, seconds: int = 0, examples: int = 10) -> Report:
-    """Ask every operation of `app` for what it allows and what it does not, by itself and one after the other.
+def examine(service: Service, *, examples: int, seconds: int = SECONDS, token: str | None = None) -> Report:
+    """Ask every operation for what the document allows and what it does not, each by itself and one after the other.
 
     Args:
-        app: the application; nothing listens.
-        known: values for which there is something, mixed with the made-up ones.
+        service: what is examined; nothing listens.
+        examples: how many for each operation and kind of data in one round.
+        seconds: how long to go on; 0: one round.
         token: sent with every request, if the service wants one.
-        seconds: how long to go on; 0: one round of `examples` for each operation and kind of data.
-        examples: see there.
     """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    config = SchemathesisConfig.from_dict(settings(known, headers, seconds, examples))
-    schema = schemathesis.openapi.from_wsgi(DOCUMENT, app, config=config, headers=headers)
+    config = SchemathesisConfig.from_dict(settings(service.known, headers, seconds, examples))
+    schema = schemathesis.openapi.from_wsgi(DOCUMENT, service.app, config=config, headers=headers)
     report = Report()
     for event in from_schema(schema).execute():
         report.faults += faults(event)

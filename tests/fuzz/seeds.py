@@ -1,6 +1,7 @@
 """What the fuzzed service holds: networks, atlases and pictures of every kind, so that addresses hit real things."""
 
 from dataclasses import dataclass, field
+from math import inf
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -65,7 +66,8 @@ def _pictures(session: Session, blob: str, sheet: str) -> None:
         records.picture(0, blob=blob, sheet=sheet),
         records.picture(1, state="dead", **none),
         records.picture(2, state="non_finite", **none),
-        records.picture(3, blob="0" * 64, sheet="0" * 64),
+        records.picture(3, blob="0" * 64, sheet="0" * 64, activation=inf),
+        records.picture(4, blob=blob, sheet=sheet, activation=-inf),
     ]
     records.store(session, "conv", rows)
     records.store(session, "conv", [records.picture(0, seed=seed, blob=blob, sheet=sheet) for seed in (0, 1)], BOLD)
