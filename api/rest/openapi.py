@@ -6,6 +6,7 @@ from typing import Any
 from apiflask import APIFlask
 
 from api.problems import MEDIA_TYPE, Problem
+from api.services import services
 
 DESCRIPTION = """\
 Ask for an atlas of a network and browse what comes of it. Every list is paged by `limit` and `cursor`; every error is
@@ -67,7 +68,8 @@ def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
     schemas["Problem"] = problem
     _require_tags(schemas)
     document["tags"] = TAGS
-    document["security"] = [{"token": []}, {"cookie": []}, {}]
+    without = [] if services().settings.accepted_tokens else [{}]
+    document["security"] = [{"token": []}, {"cookie": []}, *without]
     for path, operations in document["paths"].items():
         for operation in operations.values():
             _complete_operation(operation, schemas)
