@@ -68,6 +68,12 @@ class Part(Spec):
 
     model_config = ConfigDict(strict=True)
 
+    @field_validator("*")
+    @classmethod
+    def _one_zero(cls, value: object) -> object:
+        """-0.0 is 0.0: they make the same picture, so they must not make two hashes."""
+        return value + 0.0 if isinstance(value, float) else value
+
 
 class ConstantStep(Part):
     """x += rate * g (paper, learning rate policy "constant")."""
