@@ -10,6 +10,9 @@ from core.specs import SHEET_TILES, AtlasSpec, LayerInfo, NetworkInfo, Recipe, S
 MOST_IMAGES = 512
 """In one shard, unless one sheet's units times the seeds are more: bounds memory and what a lost lease costs."""
 
+MOST_UNIT_SECONDS = 1e9
+"""An estimate beyond this (30 years for one unit) is a slip of the clock, and sums of them must stay finite."""
+
 
 @dataclass(frozen=True)
 class _Piece:
@@ -81,7 +84,7 @@ def _layer_pieces(
 ) -> Iterator[_Piece]:
     units = chosen_units(layer, spec)
     for recipe_number, recipe in enumerate(spec.recipes):
-        unit_seconds = image_step_seconds * recipe.steps * spec.seeds
+        unit_seconds = min(image_step_seconds * recipe.steps * spec.seeds, MOST_UNIT_SECONDS)
         for number, part in enumerate(split(units, units_per_shard(unit_seconds, spec.seeds, shard_seconds))):
             shard = _shard(layer, recipe, part, spec.seeds, unit_seconds)
             yield _Piece(recipe_number == 0, number, layer.order, recipe_number, shard)
