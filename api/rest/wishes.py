@@ -51,7 +51,9 @@ class AtlasWish(BaseModel):
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS, strict=True), WHOLE] | None = Field(
         default=None, description="Steps of every recipe; none: each recipe's own"
     )
-    weight: float = Field(default=1.0, gt=0, le=100, strict=True, description="Its share of the workers beside other atlases")
+    weight: float = Field(
+        default=1.0, gt=0, le=100, strict=True, description="Its share of the workers beside other atlases"
+    )
 
     @field_validator("units")
     @classmethod

@@ -338,7 +338,7 @@ def renewed(database_url: str) -> Iterator[Callable[[], Sessions]]:
 
 
 def examples(database_url: str) -> int:
-    few = 40 if database_url.startswith("sqlite") else 8
+    few = 12 if database_url.startswith("sqlite") else 3
     return few + 20 * SECONDS
 
 

@@ -130,7 +130,9 @@ def test_units_whose_pictures_go_are_visited_at_least_once(
 
 
 @EXAMPLES
-@given(present=st.integers(0, 12), added=st.integers(0, 4), removed=st.sets(st.integers(0, 11)), limit=st.integers(1, 5))
+@given(
+    present=st.integers(0, 12), added=st.integers(0, 4), removed=st.sets(st.integers(0, 11)), limit=st.integers(1, 5)
+)
 def test_atlases_are_visited_once_newest_first(
     sessions: Sessions, present: int, added: int, removed: set[int], limit: int
 ) -> None:

@@ -55,7 +55,9 @@ def test_a_cursor_that_was_tampered_with_is_refused_or_read(name: str, place: in
         read_or_refused(tampered, [str, float])
 
 
-@pytest.mark.parametrize("text", ["[NaN]", "[Infinity]", "[-Infinity]", "[1e999]", "[" * 100_000, "[" + "1" * 5000 + "]"])
+@pytest.mark.parametrize(
+    "text", ["[NaN]", "[Infinity]", "[-Infinity]", "[1e999]", "[" * 100_000, "[" + "1" * 5000 + "]"]
+)
 def test_what_is_no_number_to_compare_with_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
         decode_cursor(base64.urlsafe_b64encode(text.encode()).decode(), float)
