@@ -9,7 +9,7 @@ RUN := $(VENV)/.complete
 DEV := $(VENV)/.complete-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test parts lint format docs lock bench clean
+.PHONY: help install demo up test fuzz parts lint format docs lock bench clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(DEV) parts ## Run the whole test suite; missing programs are installed w
 
 parts:
 	@sh scripts/test_parts.sh
+
+fuzz: $(DEV) ## Fuzz the service and its leases with ever new data, five minutes each (FUZZ_SECONDS=60, FUZZ_SEED=7).
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),300) $(BIN)/pytest -q tests/fuzz $(ARGS)
 
 lint: $(DEV) ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .

@@ -68,7 +68,7 @@ def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
     schemas["Problem"] = problem
     _require_tags(schemas)
     document["tags"] = TAGS
-    without = [] if services().settings.accepted_tokens else [{}]
+    without: list[dict[str, Any]] = [] if services().settings.accepted_tokens else [{}]
     document["security"] = [{"token": []}, {"cookie": []}, *without]
     for path, operations in document["paths"].items():
         for operation in operations.values():
