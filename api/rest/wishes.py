@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from core.recipes import resolve
-from core.specs import MAX_SEEDS, MAX_STEPS, NETWORK_NAME, AtlasSpec, DeviceKind, Priority, Recipe
+from core.specs import MAX_SEEDS, MAX_STEPS, NETWORK_NAME, WHOLE, AtlasSpec, DeviceKind, Priority, Recipe, Whole
 
 MAX_UNITS = 65_536
 """Most units that one atlas may list; no layer of a known network has as many."""
@@ -24,7 +24,7 @@ def _is_name(value: Any) -> str:
 
 
 UnitOrRange = Annotated[
-    Annotated[int, Field(ge=0, le=MAX_UNIT, strict=True), Tag("unit")]
+    Annotated[int, Field(ge=0, le=MAX_UNIT, strict=True), WHOLE, Tag("unit")]
     | Annotated[str, Field(max_length=20, json_schema_extra={"pattern": f"^{RANGE}$"}), Tag("range")],
     Discriminator(lambda value: "range" if isinstance(value, str) else "unit"),
 ]
@@ -59,8 +59,8 @@ class AtlasWish(BaseModel):
     recipes: list[NameOrRecipe] = Field(
         default=[], max_length=MAX_RECIPES, description="Names of recipes, or whole ones; none: the default five"
     )
-    seeds: int = Field(default=1, ge=1, le=MAX_SEEDS, strict=True, description="Pictures per unit and recipe")
-    steps: Annotated[int, Field(ge=1, le=MAX_STEPS, strict=True)] | None = Field(
+    seeds: Whole = Field(default=1, ge=1, le=MAX_SEEDS, description="Pictures per unit and recipe")
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS, strict=True), WHOLE] | None = Field(
         default=None, description="Steps of every recipe; none: each recipe's own"
     )
     device: DeviceKind = Field(default=DeviceKind.ANY, description="What kind of device may compute it")
