@@ -32,7 +32,10 @@ NameOrRecipe = Annotated[
     Annotated[str, Field(max_length=64), Tag("name")] | Annotated[Recipe, Tag("recipe")], Discriminator(_is_name)
 ]
 Weight = Annotated[
-    float, Field(gt=0, le=MAX_WEIGHT, description="Its share of the workers beside the same owner's other atlases")
+    float,
+    Field(
+        gt=0, le=MAX_WEIGHT, strict=True, description="Its share of the workers beside the same owner's other atlases"
+    ),
 ]
 
 
