@@ -13,7 +13,12 @@ from core.errors import BadSetting, DeepvisError, NotReady
 from core.settings import Settings
 
 TIMEOUT_SECONDS = 30.0
+"""For an answer: a write may have to wait its turn in the database."""
+ALIVE_SECONDS = 5.0
+"""For the service to say that it lives, which waits for nothing."""
 DESCRIBE_SECONDS = 300.0
+MOST_WAITS = 3
+"""So often a command waits until its token may ask again."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -32,16 +37,22 @@ class Client:
     """JSON over HTTP to one deepvis service; problem documents become errors."""
 
     def __init__(self, settings: Settings) -> None:
-        token = settings.token.get_secret_value() or next(iter(sorted(settings.accepted_tokens)), "")
+        token = settings.token.get_secret_value()
         self.url = settings.resolved_url
         self._http = httpx.Client(
-            base_url=self.url,
+            base_url=_checked(self.url),
             headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=TIMEOUT_SECONDS,
+            timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=ALIVE_SECONDS),
             trust_env=urlsplit(self.url).hostname not in _LOOPBACK,
         )
 
     def __enter__(self) -> Self:
+        """Look whether a deepvis service lives there: what hangs or is something else is said at once."""
+        try:
+            self._expect_service()
+        except DeepvisError:
+            self._http.close()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -90,28 +101,63 @@ class Client:
                     raise
             wait(1.0)
 
+    def _expect_service(self) -> None:
+        """Return if a deepvis service answers.
+
+        Raises:
+            NotReady: nobody does in time.
+            BadSetting: something else does.
+        """
+        answer = self._send("GET", "/healthz", timeout=ALIVE_SECONDS)
+        if not _is_json(answer):
+            raise BadSetting(
+                f"What answers at {self.url} is no deepvis service (status {answer.status_code} to /healthz).",
+                "Say where it is with DEEPVIS_URL; `deepvis up` starts one.",
+            )
+
     def request(self, method: str, path: str, **parts: Any) -> httpx.Response:
-        """The successful answer of the service.
+        """The successful answer of the service, after waiting where the token asked too often.
 
         Raises:
             NotReady: nobody answers.
             ApiProblem: the service says no, and why.
         """
-        try:
-            response = self._http.request(method, path, **parts)
-        except httpx.TransportError as error:
-            remedy = "Start one with `deepvis up`, or say where it is with DEEPVIS_URL."
-            raise NotReady(f"No deepvis service answers at {self.url} ({error}).", remedy) from error
+        response = self._send(method, path, **parts)
+        for _ in range(MOST_WAITS):
+            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                break
+            time.sleep(float(response.headers.get("Retry-After", 1)))
+            response = self._send(method, path, **parts)
         if response.is_success:
             return response
         raise _problem(response)
 
+    def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **parts)
+        except httpx.RequestError as error:
+            remedy = "Start one with `deepvis up`, or say where it is with DEEPVIS_URL."
+            raise NotReady(f"No deepvis service answers at {self.url} ({error}).", remedy) from error
+
+
+def _checked(url: str) -> str:
+    try:
+        usable = urlsplit(url).scheme in {"http", "https"} and bool(httpx.URL(url).host)
+    except (ValueError, httpx.InvalidURL):
+        usable = False
+    if not usable:
+        raise BadSetting(f"DEEPVIS_URL is no web address: {url!r}.", "Write it like http://127.0.0.1:8357.")
+    return url
+
+
+def _is_json(response: httpx.Response) -> bool:
+    return "json" in response.headers.get("content-type", "")
+
 
 def _problem(response: httpx.Response) -> ApiProblem:
-    is_json = "json" in response.headers.get("content-type", "")
-    document = response.json() if is_json else {}
+    document = response.json() if _is_json(response) else {}
     detail = document.get("detail") or document.get("title") or f"The service answered {response.status_code}."
     remedy = document.get("remedy") or ""
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        remedy = "Set DEEPVIS_TOKEN to one of the service's tokens."
+        remedy = "Set DEEPVIS_TOKEN to a token of the service; `deepvis tokens make NAME` makes one."
     return ApiProblem(str(detail), str(remedy), str(document.get("type", "")).rpartition("/")[2])

@@ -6,13 +6,17 @@ from typing import Any
 
 import click
 
-from cli.atlases import atlas, cancel, retry
+from cli.atlases import atlas, cancel, retry, weigh
 from cli.database import db
 from cli.doctor import doctor
+from cli.health import health
 from cli.networks import layers, networks
 from cli.service import api, worker
 from cli.status import status
+from cli.store import store_group
+from cli.tokens import tokens
 from cli.up import demo, up
+from cli.words import in_words
 from core.errors import DeepvisError
 
 ERROR_STATUS = 2
@@ -28,10 +32,13 @@ class CommandLine(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except DeepvisError as error:
+        except Exception as error:
+            ours = in_words(error)
+            if ours is None:
+                raise
             if ctx.params.get("debug"):
                 traceback.print_exc()
-            report(error)
+            report(ours)
             ctx.exit(ERROR_STATUS)
 
 
@@ -53,7 +60,11 @@ def main(debug: bool) -> None:
     """
 
 
-for command in (up, demo, atlas, status, cancel, retry, networks, layers, worker, api, db, doctor):
+COMMANDS = (
+    *(up, demo, atlas, status, cancel, retry, weigh, networks, layers),
+    *(worker, api, db, store_group, tokens, health, doctor),
+)
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -16,28 +16,26 @@ def worker(ctx: click.Context) -> None:
     It computes on a GPU if there is one, else on the CPU. Start one for each device, on any machine that reaches the
     broker, the database and the picture store. SIGTERM lets it finish its shard or give it back.
     """
+    from cli.checks import warn_of_unknown_settings
     from cli.running import connected_settings
     from workers.main import run
 
+    warn_of_unknown_settings()
     ctx.exit(run(connected_settings()))
 
 
 @click.command()
-@click.option("--host", help="Address to listen on; beyond loopback DEEPVIS_TOKENS is required.")
+@click.option("--host", help="Address to listen on; beyond loopback every request needs a token.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
 def api(host: str | None, port: int | None) -> None:
     """Run the web server: the REST API, its documentation and the gallery."""
     from api import logs
-    from api.security import check_listen
+    from cli import checks
     from cli.running import connected_settings
-    from db.session import check_schema, make_engine
 
     settings = connected_settings(**given(host=host, port=port))
     logs.set_up(settings)
-    check_listen(settings)
-    engine = make_engine(settings.resolved_database_url)
-    check_schema(engine)  # here, where it is said in two lines, and not with a traceback in gunicorn's child
-    engine.dispose()
+    checks.before_api(settings)  # here, where it is said in two lines, and not with a traceback in gunicorn's child
     serve(settings)
 
 

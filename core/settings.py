@@ -1,5 +1,6 @@
 """All settings, and the one place that reads the environment (`DEEPVIS_*`)."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -7,18 +8,22 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from core.errors import BadSetting
+from core.errors import BadSetting, nearest
+
+PREFIX = "DEEPVIS_"
 
 
 class Settings(BaseSettings):
     """Typed settings; each field is the environment variable DEEPVIS_<FIELD>. Durations are in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="DEEPVIS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     home: Path = Field(default=Path("~/.local/share/deepvis"), description="folder of everything kept on this machine")
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the home folder")
     broker_url: str = Field(default="redis://127.0.0.1:6379/0", description="Celery broker; `up` starts its own Redis")
-    store_url: str = Field(default="", description="picture store; empty: a folder in the home folder")
+    store_url: str = Field(
+        default="", description="picture store, file:///folder or s3://bucket/prefix; empty: a folder in the home"
+    )
     networks_file: str = Field(default="", description="TOML file of the networks the operator registers")
 
     host: str = Field(default="127.0.0.1", description="address the web server listens on")
@@ -27,17 +32,28 @@ class Settings(BaseSettings):
     )
     url: str = Field(default="", description="where the command line finds the API; empty: http://host:port")
     token: SecretStr = Field(default=SecretStr(""), description="API token that the command line sends")
-    tokens: SecretStr = Field(
-        default=SecretStr(""), description="comma-separated API tokens the server accepts; required beyond loopback"
+    require_tokens: bool = Field(
+        default=False,
+        description="whether requests from this machine need a token too: set it behind a reverse proxy",
     )
     trusted_hosts: str = Field(
         default="", description="comma-separated Host names the server answers to; empty: its own"
     )
     web_threads: int = Field(default=16, ge=2, le=256, description="threads of the web server")
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="largest request body")
-    max_picture_pixels: int = Field(default=50_000_000, ge=1, description="largest picture that is decoded")
+    max_picture_bytes: int = Field(default=20_000_000, ge=1, description="largest picture file that is read")
+    max_picture_pixels: int = Field(
+        default=50_000_000, ge=1, description="largest picture that is decoded; of all its frames together"
+    )
+    max_picture_frames: int = Field(default=100, ge=1, description="most frames of an animated picture")
     max_checkpoint_bytes: int = Field(default=8_589_934_592, ge=1, description="largest checkpoint file that is read")
-    max_open_atlases: int = Field(default=64, ge=1, description="atlases that may be unfinished at once")
+    requests_per_minute: int = Field(
+        default=600, ge=1, le=100_000, description="requests a minute with one token, unless the token says otherwise"
+    )
+    max_open_atlases: int = Field(default=64, ge=1, description="atlases of one owner that may be unfinished at once")
+    max_images_per_day: int = Field(
+        default=0, ge=0, description="unit-images that one owner may ask for in 24 hours; 0: as many as they like"
+    )
 
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="what a worker computes on")
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of a worker; 0: every core it may use")
@@ -79,6 +95,15 @@ class Settings(BaseSettings):
         default=False, description="whether workers send Celery's events and answer its commands, for Flower"
     )
 
+    @field_validator("home")
+    @classmethod
+    def _home_can_be_found(cls, home: Path) -> Path:
+        try:
+            home.expanduser().resolve()
+        except (RuntimeError, OSError) as error:  # nobody's ~, or links in a circle
+            raise ValueError(f"{home} leads nowhere ({error})") from error
+        return home
+
     @field_validator("heartbeat_seconds")
     @classmethod
     def _leases_outlive_heartbeats(cls, seconds: float, info: ValidationInfo) -> float:
@@ -105,9 +130,17 @@ class Settings(BaseSettings):
     def resolved_url(self) -> str:
         return (self.url or f"http://{self.host}:{self.port}").rstrip("/")
 
-    @cached_property
-    def accepted_tokens(self) -> frozenset[str]:
-        return frozenset(t.strip() for t in self.tokens.get_secret_value().split(",") if t.strip())
+
+def given_variables() -> list[str]:
+    """The environment's variables that are named like settings, known or not."""
+    return sorted(name for name in os.environ if name.upper().startswith(PREFIX))
+
+
+def unknown_variables() -> list[str]:
+    """A sentence for each variable that is named like a setting and is none: what may have been meant."""
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    unknown = (name for name in given_variables() if name.upper() not in known)
+    return [f"{name} is no setting. {nearest(name, known)}" for name in unknown]
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -119,5 +152,8 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic validates what the caller passes
     except ValidationError as error:
-        wrong = "; ".join(f"DEEPVIS_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(
+            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        )
         raise BadSetting(f"Settings are wrong: {wrong}.", "See the settings table in docs/settings.md.") from error

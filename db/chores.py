@@ -11,7 +11,10 @@ from db.models import Chore
 
 REAP = "reap"
 CONTROL = "control"
+LOOK = "look"
+"""Look for shards without a message, even if nothing has just happened."""
 DISPATCH = "dispatch"
+"""Held while messages are sent, not claimed."""
 
 
 def claim(session: Session, every_seconds: Mapping[str, float]) -> set[str]:

@@ -25,9 +25,29 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from core.errors import BadSetting
+from db.trouble import explain
 
 BUSY_SECONDS = 30
 """How long a writer waits for SQLite's one write lock."""
+_POSTGRES_CLIENT = {
+    # A server that does not answer while connecting, or that vanishes later, is noticed within half a minute.
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "application_name": "deepvis",
+}
+_POSTGRES_SERVER = (
+    # What a client that vanished or froze in the middle of a transaction had locked is free again soon. A transaction
+    # here never waits for anything but the database.
+    "SET idle_in_transaction_session_timeout = '60s'",
+    "SET tcp_keepalives_idle = 10",
+    "SET tcp_keepalives_interval = 5",
+    "SET tcp_keepalives_count = 3",
+    "SET tcp_user_timeout = 20000",
+)
 
 
 class Sessions(sessionmaker[Session]):
@@ -50,27 +70,36 @@ def make_sessions(engine: Engine) -> Sessions:
     return Sessions(engine)
 
 
-def make_engine(url: str, *, pool_size: int = 8) -> Engine:
+def make_engine(url: str, *, pool_size: int = 8, busy_seconds: float = BUSY_SECONDS) -> Engine:
     """An engine for an SQLite file ("sqlite:///path") or PostgreSQL ("postgresql://..."). Opens no connection.
 
     Up to `pool_size` connections to PostgreSQL are kept open; more are opened for as long as they are needed.
+    `busy_seconds` is how long a writer waits for SQLite's lock.
 
     Raises:
         BadSetting: the URL cannot be read, or names a database that is neither.
     """
-    parsed = _parse(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
-        return _sqlite_engine(parsed)
-    engine = create_engine(parsed, pool_pre_ping=True, pool_size=pool_size, max_overflow=24)
+        return _sqlite_engine(parsed, busy_seconds)
+    # What the URL itself says about the connection goes before.
+    arguments = {name: value for name, value in _POSTGRES_CLIENT.items() if name not in parsed.query}
+    engine = create_engine(parsed, pool_pre_ping=True, pool_size=pool_size, max_overflow=24, connect_args=arguments)
     event.listen(engine, "connect", _accept_any_text)
+    event.listen(engine, "connect", _let_nothing_linger)
     return engine
 
 
-def _parse(url: str) -> URL:
+def parse_url(url: str) -> URL:
+    """The URL of a database that there is support for, with its driver.
+
+    Raises:
+        BadSetting: it cannot be read, or names another kind.
+    """
     remedy = "Use sqlite:////folder/deepvis.db or postgresql://user:password@host/name."
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise BadSetting("DEEPVIS_DATABASE_URL is not a database URL.", remedy) from error
     if parsed.drivername in {"postgres", "postgresql"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
@@ -81,14 +110,15 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, busy_seconds: float) -> Engine:
     folder = Path(str(url.database)).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadSetting(f"The folder {folder} of the database cannot be made: {error.strerror}.") from error
+        remedy = "Set DEEPVIS_DATABASE_URL, or DEEPVIS_HOME, to a place that you may write to."
+        raise BadSetting(f"The folder {folder} of the database cannot be made: {error.strerror}.", remedy) from error
     # isolation_level None: the driver begins no transactions by itself, `_begin` does.
-    arguments = {"isolation_level": None, "timeout": BUSY_SECONDS, "check_same_thread": False}
+    arguments = {"isolation_level": None, "timeout": busy_seconds, "check_same_thread": False}
     engine = create_engine(url, connect_args=arguments, pool_size=8, max_overflow=24)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
@@ -109,6 +139,13 @@ def _accept_any_text(connection: Any, _record: Any) -> None:
     connection.adapters.register_dumper(str, _TextDumper)
 
 
+def _let_nothing_linger(connection: Any, _record: Any) -> None:
+    connection.autocommit = True  # a SET in a transaction that is rolled back would be undone
+    for statement in _POSTGRES_SERVER:
+        connection.execute(statement)
+    connection.autocommit = False
+
+
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}").close()
@@ -125,14 +162,15 @@ def check_schema(engine: Engine) -> None:
     """Refuse a database whose tables are not those of this version.
 
     Raises:
-        BadSetting: it cannot be reached, or is empty, older or newer.
+        NotReady: it cannot be reached now; that may pass.
+        BadSetting: it cannot be used as it is, or is empty, older or newer.
     """
     from db import migrate  # imports Alembic, which only this check and migrations need
 
     try:
         present = migrate.revision(engine)
     except DBAPIError as error:
-        raise BadSetting(f"The database cannot be used: {error.orig}.", "Check DEEPVIS_DATABASE_URL.") from error
+        raise explain(error, engine.url) from error
     if present == migrate.head():
         return
     if present is not None and not migrate.known(present):

@@ -59,3 +59,10 @@ def live(session: Session, within_seconds: float) -> Counter[DeviceKind]:
     since = clock.after(clock.now(session), -within_seconds)
     counted = select(Worker.device_kind, func.count()).where(Worker.stopped_at.is_(None), Worker.heartbeat_at >= since)
     return Counter({DeviceKind(kind): n for kind, n in session.execute(counted.group_by(Worker.device_kind))})
+
+
+def lives_on(session: Session, host: str, within_seconds: float) -> bool:
+    """Whether a worker of `host` has reported within the last `within_seconds` and has not stopped."""
+    since = clock.after(clock.now(session), -within_seconds)
+    statement = select(Worker.id).where(Worker.host == host[:80], Worker.stopped_at.is_(None))
+    return session.scalar(statement.where(Worker.heartbeat_at >= since).limit(1)) is not None

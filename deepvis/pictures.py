@@ -2,22 +2,23 @@
 
 import io
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from core.errors import BadPicture
 from core.specs import SHEET_COLUMNS, SHEET_TILES, THUMBNAIL_PIXELS
+from core.uploads import Limits, read_file, read_upload
 
 Pixels = NDArray[np.uint8]
 """(H, W, C), 0..255."""
 
 _PNG_LEVEL = 4  # on optimised pictures level 6 takes twice as long for 2 % fewer bytes
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+MOST_BYTES = 100_000_000
+MOST_FRAMES = 1000
+"""Of an animation whose first frame is read."""
 
 
 def to_image(pixels: Pixels) -> Image.Image:
@@ -55,28 +56,15 @@ def sheet(pictures: Sequence[Pixels | None]) -> bytes:
     return _encode(canvas, "WEBP", quality=85, method=2)
 
 
-def read_picture(source: Path | bytes, *, max_pixels: int) -> Pixels:
-    """An image file as (H, W, 3) pixels.
+def read_picture(source: Path | bytes, *, max_pixels: int, max_bytes: int = MOST_BYTES) -> Pixels:
+    """An image file (the first frame of an animation) as (H, W, 3) pixels, upright; alpha over white.
 
     Raises:
-        BadPicture: it is no image, truncated, of a format not known to be safe, or over `max_pixels`.
+        BadPicture: it is no image, truncated, of a format not known to be safe, or over a limit.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # max_pixels is our own, stricter limit
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as image:
-                if image.width * image.height > max_pixels:
-                    raise BadPicture(
-                        f"The picture has {image.width} x {image.height} pixels.",
-                        f"At most {max_pixels} pixels are accepted; scale it down.",
-                    )
-                return np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise BadPicture(
-            "The file is not a picture of a known format.", f"Use one of {', '.join(_FORMATS)}."
-        ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadPicture(f"The picture cannot be decoded: {error}.", "Check that the file is whole.") from error
+    limits = Limits(max_bytes, max_pixels, MOST_FRAMES)
+    image = read_upload(source, limits) if isinstance(source, bytes) else read_file(source, limits)
+    return np.asarray(image)
 
 
 def _thumbnail(image: Image.Image) -> Image.Image:

@@ -1,21 +1,18 @@
 #!/bin/sh
-# Make the virtual environment in folder $1 with deepvis in it, at the versions in requirements.lock.
+# Make the virtual environment in folder $1 with deepvis in it, at the locked versions in requirements/.
 # $2 is an extra of pyproject.toml ("dev"), or empty. PYTHON names the interpreter; unset, the first that works is taken.
 set -eu
 venv=$1
-extra=${2:+[$2]}
+extra=${2:-}
 
 new_enough() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
 
-install() {
-    "$venv/bin/python" -m pip --disable-pip-version-check --quiet --quiet install --constraint requirements.lock "$@"
-}
-
 fill() {
-    # The build back end comes from the lock too, so that nothing is taken at an unlocked version.
-    install pip setuptools && install --no-build-isolation --editable ".$extra"
+    sh scripts/install.sh "$venv/bin/python" "$extra" &&
+        "$venv/bin/python" -m pip --disable-pip-version-check --quiet --quiet \
+            install --no-deps --no-build-isolation --editable .
 }
 
 if [ -x "$venv/bin/python" ] && new_enough "$venv/bin/python"; then

@@ -24,8 +24,8 @@ def command_reference() -> str:
         "# The `deepvis` command\n",
         "What `deepvis COMMAND --help` says, for every command. `make docs` writes this page.\n",
         "Errors go to standard error as two plain lines, what is wrong and what would be right, with exit status 2;",
-        "`deepvis --debug COMMAND` adds the traceback. `atlas --wait`, `retry --wait`, `demo --once` and `doctor` end",
-        "with exit status 1 when something failed or is missing.\n",
+        "`deepvis --debug COMMAND` adds the traceback. `atlas --wait`, `retry --wait`, `demo --once`, `doctor` and",
+        "`store check` end with exit status 1 when something failed or is missing.\n",
     ]
     for names in _commands(deepvis, ()):
         title = " ".join(("deepvis", *names))
@@ -70,8 +70,14 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _type(field: FieldInfo) -> str:
-    kinds = {"str": "text", "SecretStr": "secret", "int": "whole number", "float": "number", "Path": "folder"}
-    kinds["bool"] = "true or false"
+    kinds = {
+        "str": "text",
+        "SecretStr": "secret",
+        "int": "whole number",
+        "float": "number",
+        "Path": "folder",
+        "bool": "true or false",
+    }
     choices = getattr(field.annotation, "__args__", None)
     return ", ".join(map(str, choices)) if choices else kinds[getattr(field.annotation, "__name__", "str")]
 

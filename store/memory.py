@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from threading import Lock
 
 from store.base import Entry, absent, key_of
 
@@ -11,10 +12,12 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[bytes, datetime]] = {}
+        self._lock = Lock()
 
     def put(self, data: bytes) -> str:
         key = key_of(data)
-        self._kept[key] = (bytes(data), datetime.now(UTC))
+        with self._lock:
+            self._kept[key] = (bytes(data), datetime.now(UTC))
         return key
 
     def get(self, key: str, *, most_bytes: int | None = None) -> bytes:
@@ -27,11 +30,12 @@ class MemoryStore:
         return key in self._kept
 
     def delete(self, key: str, *, unless_since: datetime | None = None) -> bool:
-        found = self._kept.get(key)
-        if found is None or (unless_since is not None and found[1] >= unless_since):
-            return False
-        del self._kept[key]
-        return True
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None or (unless_since is not None and found[1] >= unless_since):
+                return False
+            del self._kept[key]
+            return True
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         for key, (_, written_at) in list(self._kept.items()):

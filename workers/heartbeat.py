@@ -55,6 +55,7 @@ class Heartbeat(threading.Thread):
         self._held = held
         self._say = say
         self._woken = threading.Event()
+        self._woken.set()  # one more worker: there is room for its messages
         self._over = threading.Event()
         self._plan: HeldPlan | None = None  # of the atlas that this worker plans
 
@@ -84,9 +85,9 @@ class Heartbeat(threading.Thread):
             if time.monotonic() >= beat_at:
                 beat_at = time.monotonic() + self._settings.heartbeat_seconds
                 self._try("heartbeat", self._beat)
-            self._try("dispatch", self._dispatch)
-            self._woken.wait(max(beat_at - time.monotonic(), 0))
-            self._woken.clear()
+            if self._woken.wait(max(beat_at - time.monotonic(), 0)):
+                self._woken.clear()
+                self._try("dispatch", self._dispatch)
 
     def _try(self, what: str, act: Callable[[], None]) -> None:
         try:
@@ -109,6 +110,8 @@ class Heartbeat(threading.Thread):
             workers.beat(session, self._say())
             due = chores.claim(session, self._chores)
         self._held.keep(set(fractions), renewed)
+        if chores.LOOK in due:
+            self.wake()
         if chores.REAP in due:
             self._try("reaping", self._reap)
         if chores.CONTROL in due:
@@ -117,7 +120,7 @@ class Heartbeat(threading.Thread):
     @property
     def _chores(self) -> dict[str, float]:
         """What one worker does for all, and how often."""
-        return {chores.REAP: self._settings.heartbeat_seconds, chores.CONTROL: self._settings.heartbeat_seconds}
+        return dict.fromkeys((chores.LOOK, chores.REAP, chores.CONTROL), self._settings.heartbeat_seconds)
 
     def _goodbye(self) -> None:
         with self._sessions.begin() as session:

@@ -5,34 +5,35 @@ import os
 import signal
 import socket
 import sys
-import time
 import warnings
+from types import FrameType
 from typing import Any
 
 from celery import signals
 from celery.exceptions import SecurityWarning
-from sqlalchemy.exc import DBAPIError
 
 from broker.app import make_celery, queues_of, transport
-from core.errors import BadSetting, DeepvisError
+from core.errors import DeepvisError
 from core.settings import Settings, load_settings
-from db.session import check_schema, make_engine
 from store import PictureStore
 from workers import logs
 from workers.credit import CreditGuard
 from workers.device import kind_of, settle_device
 from workers.engines import Engines, MakeEngines
 from workers.metrics_server import check_metrics
+from workers.reasons import report
+from workers.starting import SayConnected, check_surroundings
 from workers.stopping import StopFlag, ask_to_stop
 from workers.tasks import Child, register
 
 log = logging.getLogger(__name__)
 
-DATABASE_PATIENCE_SECONDS = 60.0
-
 
 def make_networks(settings: Settings, store: PictureStore) -> Engines:
-    """The engines of a real worker. Imports torch: in the child only."""
+    """The engines of a real worker, once its device has shown that it works. Imports torch: in the child only."""
+    from workers.trial import try_device
+
+    try_device(settings)
     from workers.networks import Networks
 
     return Networks(settings, store)
@@ -44,14 +45,16 @@ def run(settings: Settings, make_engines: MakeEngines = make_networks) -> int:
     SIGTERM and Ctrl-C finish the shard at hand within `settings.stop_seconds` or give it back.
 
     Raises:
-        BadSetting: the database or the broker's address cannot be used, or metrics would be served to everybody.
+        DeepvisError: the database, the picture store or the broker's address cannot be used, or metrics would be
+            served to everybody.
     """
     logs.set_up(settings)
     check_metrics(settings)
     # Threads that spin while they wait for each other lose most of their time as soon as another program wants a core.
     # OpenMP reads this once, when the child loads torch.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    wait_for_database(settings)
+    signal.signal(signal.SIGTERM, _end_waiting)  # Celery sets its own when it starts
+    check_surroundings(settings)
     settings = settle_device(settings)
     app = make_celery(settings)
     stop = StopFlag()
@@ -64,6 +67,7 @@ def run(settings: Settings, make_engines: MakeEngines = make_networks) -> int:
     signals.worker_shutting_down.connect(ender, weak=False)
     # It warns of pickle, which is refused here, and names an option that is not here either.
     warnings.simplefilter("ignore", SecurityWarning)
+    app.steps["consumer"].add(SayConnected)
     if transport(settings) == "redis":
         app.steps["consumer"].add(CreditGuard)
     worker = app.Worker(
@@ -79,26 +83,9 @@ def run(settings: Settings, make_engines: MakeEngines = make_networks) -> int:
     return int(worker.exitcode or stop.failed)
 
 
-def wait_for_database(settings: Settings) -> None:
-    """Return once the database answers and has this version's tables; nothing of it is kept open.
-
-    Raises:
-        BadSetting: it does not for a minute, or its tables are not this version's.
-    """
-    deadline = time.monotonic() + DATABASE_PATIENCE_SECONDS
-    while True:
-        engine = make_engine(settings.resolved_database_url)
-        try:
-            check_schema(engine)
-        except BadSetting as error:
-            if not isinstance(error.__cause__, DBAPIError) or time.monotonic() > deadline:
-                raise
-            log.warning("waiting for the database: %s", error.detail)
-            time.sleep(2)
-        else:
-            return
-        finally:
-            engine.dispose()
+def _end_waiting(_number: int, _frame: FrameType | None) -> None:
+    """Told to stop before there is anything to finish. As process 1, which ends by no signal of itself, too."""
+    sys.exit(0)
 
 
 def _starter(child: Child, stop: StopFlag) -> Any:
@@ -107,9 +94,9 @@ def _starter(child: Child, stop: StopFlag) -> Any:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:
             child.start()
-        except Exception:
+        except Exception as error:
             # Celery would log this and go on with a child that can do nothing.
-            log.exception("the worker cannot start")
+            report("the worker cannot start", error)
             stop.note_failure()
             os.kill(os.getppid(), signal.SIGTERM)
 

@@ -74,6 +74,25 @@ def _read_labels_file(table: dict[str, Any], folder: Path) -> None:
         table["labels"] = [line.strip() for line in lines if line.strip()]
 
 
+def find_factory(builder: str) -> Callable[[], Any]:
+    """The function that `package.module:factory` names.
+
+    Raises:
+        BadNetwork: it cannot be imported.
+    """
+    module_name, _, name = builder.partition(":")
+    try:
+        factory: Callable[[], Any] = getattr(importlib.import_module(module_name), name)
+    except Exception as error:  # a module may raise anything while it is imported
+        raise _failed(builder, error) from error
+    return factory
+
+
+def _failed(builder: str, error: Exception) -> BadNetwork:
+    remedy = "Install what it imports, or put its folder in PYTHONPATH." if isinstance(error, ImportError) else ""
+    return BadNetwork(f"The factory {builder} failed: {_reason(error)}.", remedy)
+
+
 def build_factory(builder: str, entry: FactoryEntry | None = None) -> Parts:
     """Call the factory `package.module:factory`; what `entry` says wins over what the factory says.
 
@@ -82,22 +101,16 @@ def build_factory(builder: str, entry: FactoryEntry | None = None) -> Parts:
     """
     from torch import nn
 
+    factory = find_factory(builder)
     try:
-        result = _import_factory(builder)()
+        result = factory()
     except Exception as error:  # it is the operator's code: whatever it raises is the reason
-        remedy = "Install what it imports, or put its folder in PYTHONPATH." if isinstance(error, ImportError) else ""
-        raise BadNetwork(f"The factory {builder} failed: {_reason(error)}.", remedy) from error
+        raise _failed(builder, error) from error
     module, said = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
     if not isinstance(module, nn.Module) or not isinstance(said, Mapping):
         got = type(result).__name__
         raise BadNetwork(f"The factory {builder} returned {got}.", "It returns an nn.Module, or (nn.Module, dict).")
     return _parts(builder, module if any(module.children()) else nn.Sequential(module), said, entry)
-
-
-def _import_factory(builder: str) -> Callable[[], Any]:
-    module_name, _, name = builder.partition(":")
-    factory: Callable[[], Any] = getattr(importlib.import_module(module_name), name)
-    return factory
 
 
 def _parts(builder: str, module: Any, said: Mapping[str, Any], entry: FactoryEntry | None) -> Parts:

@@ -2,7 +2,6 @@
 
 import hashlib
 import warnings
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ from core.settings import load_settings
 from core.specs import NetworkSource
 from deepvis.networks import demo
 from deepvis.networks.catalogue import name_with_weights
-from deepvis.networks.checkpoints import Header, check_fits, read_header, read_state
+from deepvis.networks.checkpoints import Header, check_fits, check_numbers, read_header, read_state, unpacked_bytes
 from deepvis.networks.classifiers import build_classifier, drop_auxiliary, make_module, with_preprocessing
 from deepvis.networks.factories import FactoryEntry, build_factory, read_networks_file
 from deepvis.networks.network import Network, Parts
@@ -41,6 +40,7 @@ def import_weights(builder: str, path: Path, max_bytes: int) -> tuple[bytes, str
     check_fits(_needed(builder, header), module.state_dict(), builder)
     expected = module.state_dict()
     state = {n: t.to(expected[n].dtype).contiguous() for n, t in read_state(path).items() if n in expected}
+    check_numbers(state, {name for name, _ in module.named_parameters()})
     data = save(state)
     return data, hashlib.sha256(data).hexdigest()
 
@@ -129,15 +129,7 @@ def _check_digest(expected: str, path: Path) -> None:
 
 
 def _check_size(path: Path, max_bytes: int) -> None:
-    try:
-        size = path.stat().st_size
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                size = max(size, sum(part.file_size for part in archive.infolist()))
-    except zipfile.BadZipFile as error:
-        raise BadCheckpoint(f"The checkpoint {path.name} is broken: {error}.") from error
-    except OSError as error:
-        raise BadCheckpoint(f"The checkpoint {path.name} cannot be opened: {error.strerror}.") from error
+    size = unpacked_bytes(path)
     if size > max_bytes:
         raise BadCheckpoint(f"The checkpoint {path.name} has {size} bytes; at most {max_bytes} are read.")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.databases import database_url, migrated_postgres, migrated_sqlite, postgres_server, sessions
+from tests.s3 import S3, running_s3
 from tests.services import Installation, Redis, running_redis
 
 __all__ = ["database_url", "migrated_postgres", "migrated_sqlite", "postgres_server", "sessions"]
@@ -15,6 +16,13 @@ __all__ = ["database_url", "migrated_postgres", "migrated_sqlite", "postgres_ser
 def redis() -> Iterator[Redis]:
     """A Redis that every test of the session may use; empty it with the `installation` fixture."""
     with running_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """An S3 server that every test of the session may use, each with a prefix of its own."""
+    with running_s3() as server:
         yield server
 
 

@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from core.errors import BadSetting
+from core.errors import BadSetting, NotReady
 from db import clock, migrate
 from db.models import Base, Worker
 from db.session import Sessions, check_schema, make_engine
@@ -76,7 +76,7 @@ def test_unreachable_database_says_so() -> None:
     url = "postgresql://nobody@127.0.0.1:1/nothing"
     engine = make_engine(url)
     for use in (lambda: check_schema(engine), lambda: migrate.upgrade(url)):
-        with pytest.raises(BadSetting, match="cannot be used"):
+        with pytest.raises(NotReady, match=r"No PostgreSQL answers at 127\.0\.0\.1:1"):
             use()
 
 
@@ -84,6 +84,16 @@ def test_unreachable_database_says_so() -> None:
 def test_url_of_no_database_is_refused(url: str) -> None:
     with pytest.raises(BadSetting):
         make_engine(url)
+
+
+def test_a_transaction_left_open_is_ended_by_postgresql(migrated_postgres: str) -> None:
+    """A worker that froze or vanished while it held locks does not hold them for ever."""
+    engine = make_engine(migrated_postgres)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "1min"
+        connection.rollback()
+        assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "1min"
+    engine.dispose()
 
 
 def test_clock_is_aware_and_moves(sessions: Sessions) -> None:

@@ -40,7 +40,7 @@ def test_everything_broken_is_named_with_its_remedy(home: Path, monkeypatch: pyt
     monkeypatch.setenv("DEEPVIS_NETWORKS_FILE", str(networks))
     result = doctor()
     assert result.exit_code == 1
-    assert result.output.splitlines()[-1] == "Missing: Networks, Redis, Database, Pictures."
+    assert result.output.splitlines()[-1] == "Missing: Home, Networks, Redis, Database, Pictures."
     assert "DEEPVIS_BROKER_URL" in result.output
     assert "DEEPVIS_DATABASE_URL" in result.output
 

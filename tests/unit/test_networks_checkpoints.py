@@ -5,8 +5,10 @@ import io
 import json
 import os
 import pickle
+import random
 import struct
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from torch import nn
 
 from core.errors import BadCheckpoint, BadNetwork
 from core.specs import NetworkSource
-from deepvis.networks import demo, find_source, import_checkpoint, load_network, with_weights
+from deepvis.networks import demo, find_source, import_checkpoint, load_network, pickles, with_weights
 from deepvis.networks.checkpoints import read_header
 from deepvis.networks.classifiers import make_module
 from deepvis.networks.loading import hash_weights
@@ -142,7 +144,26 @@ class TestWhatDoesNotFit:
     def test_huge_shapes_are_refused_before_memory_is_taken(self, file):
         """A tensor of a terabyte, written as one number that is repeated."""
         torch.save({"features.0.weight": torch.zeros(1).expand(2**19, 2**19)}, file)
-        assert "524288 x 524288 instead of" in refused(file)
+        assert "says it is 524288 x 524288, and the file has fewer numbers" in refused(file)
+
+    @pytest.mark.parametrize("modern", [True, False])
+    def test_a_head_of_a_million_classes_from_one_number(self, file, state, modern):
+        """The head is built as the file has it, so that shapes alone would not give it away."""
+        head = {"classifier.1.weight": torch.zeros(1).expand(10**6, 512, 1, 1), "classifier.1.bias": torch.zeros(10**6)}
+        torch.save({**state, **head}, file, _use_new_zipfile_serialization=modern)
+        assert "1000000 x 512 x 1 x 1, and the file has fewer numbers" in refused(file)
+
+    @pytest.mark.parametrize("make", [lambda t: t.to_sparse(), lambda t: t.to("meta")], ids=["sparse", "nowhere"])
+    def test_tensors_that_are_not_plain(self, file, state, make):
+        torch.save({**state, "classifier.1.bias": make(torch.zeros(1000))}, file)
+        assert "classifier.1.bias of the checkpoint is no plain tensor" in refused(file)
+
+    @pytest.mark.parametrize(
+        "value", [torch.full((1000,), torch.nan), torch.full((1000,), 1e300, dtype=torch.float64)], ids=["NaN", "1e300"]
+    )
+    def test_weights_that_are_no_finite_numbers(self, file, state, value):
+        torch.save({**state, "classifier.1.bias": value}, file)
+        assert "not finite numbers: classifier.1.bias" in refused(file)
 
     def test_a_network_that_is_not_there(self, file, state):
         torch.save(state, file)
@@ -166,6 +187,17 @@ class Bomb:
 
     def __reduce__(self):
         return exec, (f"open({str(self.target)!r}, 'w').close()",)
+
+
+def write_pickle(path, data, modern):
+    """A file as torch.save writes it, with this as the pickle of the tensors."""
+    if modern:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in (("data.pkl", data), ("version", b"3"), ("byteorder", b"little")):
+                archive.writestr(f"weights/{name}", content)
+    else:
+        start = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+        path.write_bytes(b"".join([*start, data, pickle.dumps([], 2)]))
 
 
 class TestWhatIsBrokenOrUnsafe:
@@ -198,6 +230,93 @@ class TestWhatIsBrokenOrUnsafe:
         save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
         path.write_bytes(path.read_bytes()[:kept])
         assert "weights" in refused(path)
+
+    @pytest.mark.parametrize("modern", [True, False])
+    @pytest.mark.parametrize(
+        ("steps", "reason"),
+        [
+            (b"](" + b"}" * 2_000_000 + b"e", "far more than the tensors"),  # of 64 bytes each, from a byte each
+            (b"]" * 2_000_000, "far more than the tensors"),
+            (b"cbuiltins\nbytearray\n(M\xff\xfftR", "more than tensors: builtins.bytearray"),
+            (b"c_codecs\nencode\n(X\x01\0\0\0aX\x04\0\0\0idnatR", "more than tensors: _codecs.encode"),
+        ],
+        ids=["dictionaries", "nested lists", "bytes of any length", "slow encodings"],
+    )
+    def test_pickles_that_take_more_than_they_are(self, file, modern, steps, reason):
+        write_pickle(file, b"\x80\x02" + steps + b".", modern)
+        assert reason in refused(file)
+
+    def test_a_pickle_of_gigabytes(self, file, monkeypatch):
+        monkeypatch.setattr(pickles, "MOST_BYTES", 1000)
+        write_pickle(file, pickle.dumps("a" * 2000, 2), modern=True)
+        assert "far more than the tensors" in refused(file)
+
+    def test_an_old_file_with_an_archive_behind_it(self, file, tmp_path):
+        write_pickle(file, b"\x80\x02](" + b"}" * 2_000_000 + b"e.", modern=False)
+        with zipfile.ZipFile(file, "a") as archive:
+            archive.writestr("a/data.pkl", pickle.dumps({}, 2))
+        assert "far more than the tensors" in refused(file)
+
+    def test_numbers_that_are_fewer_than_the_pickle_says(self, file, state, tmp_path):
+        torch.save(state, tmp_path / "whole.pth")
+        with zipfile.ZipFile(tmp_path / "whole.pth") as whole, zipfile.ZipFile(file, "w") as short:
+            for name in whole.namelist():
+                short.writestr(name, whole.read(name)[:4] if name.endswith("data/0") else whole.read(name))
+        assert "record size" in refused(file)
+
+    def test_pipes_devices_and_folders_are_not_waited_for(self, file, tmp_path):
+        os.mkfifo(file)
+        assert "is no file" in refused(file)
+        assert "is no file" in refused(Path("/dev/zero"))
+        assert "is no file" in refused(tmp_path)
+        with pytest.raises(BadCheckpoint, match="is no file"):
+            read_header(file)
+
+    def test_a_link_is_what_it_leads_to(self, file, state, tmp_path):
+        save_file(state, tmp_path / "weights.safetensors")
+        file.symlink_to(tmp_path / "weights.safetensors")
+        import_checkpoint(BUILDER, file, max_bytes=LIMIT)
+        (tmp_path / "astray.pth").symlink_to(tmp_path / "absent")
+        assert "No such file" in refused(tmp_path / "astray.pth")
+
+    def test_a_header_of_many_megabytes(self, tmp_path):
+        path = tmp_path / "weights.safetensors"
+        path.write_bytes(struct.pack("<Q", 20_000_000) + b"{}".ljust(20_000_000))
+        assert "header is too long" in refused(path)
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            {"dtype": "F32", "shape": [2**32, 2**32], "data_offsets": [0, 0]},
+            {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]},
+            {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]},
+            {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]},
+            {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]},
+            {"dtype": "F99", "shape": [2], "data_offsets": [0, 8]},
+            {"dtype": "F32", "shape": [2]},
+        ],
+    )
+    def test_headers_that_lie(self, tmp_path, entry):
+        header = json.dumps({"features.0.weight": entry}).encode()
+        path = tmp_path / "weights.safetensors"
+        path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
+        assert "broken" in refused(path)
+
+    def test_bytes_changed_anywhere(self, tmp_path):
+        """Of a small network's file, in all three formats: it is taken or refused, and nothing else is raised."""
+        builder, dice = f"{__name__}:striped", random.Random(0)
+        save_file(striped().state_dict(), tmp_path / "a.safetensors")
+        for name, modern in (("b.pth", True), ("c.pth", False)):
+            torch.save(striped().state_dict(), tmp_path / name, _use_new_zipfile_serialization=modern)
+        for path in sorted(tmp_path.iterdir()):
+            whole = path.read_bytes()
+            for _ in range(60):
+                data = bytearray(whole)
+                for _ in range(dice.choice([1, 4])):
+                    data[dice.randrange(len(data))] = dice.randrange(256)
+                path.write_bytes(data)
+                with suppress(BadCheckpoint):
+                    import_checkpoint(builder, path, max_bytes=LIMIT)
 
     def test_a_header_longer_than_the_file(self, tmp_path):
         path = tmp_path / "weights.safetensors"

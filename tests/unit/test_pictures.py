@@ -59,9 +59,9 @@ def test_reading(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "not a picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
-        (encode_png(RNG.integers(0, 256, (30, 40, 3), dtype=np.uint8))[:900], "cannot be decoded"),
+        (b"", "no picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "such as SVG"),
+        (encode_png(RNG.integers(0, 256, (30, 40, 3), dtype=np.uint8))[:900], "its end is missing"),
         (encode_png(np.zeros((50, 50, 3), np.uint8)), "2500|50 x 50"),
     ],
 )

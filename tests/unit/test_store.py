@@ -1,78 +1,29 @@
-"""The picture stores: one contract for all, and what is the folder's own."""
+"""What is the folder store's own, and which store a URL names; the contract of all: integration/test_stores.py."""
 
 import errno
 import hashlib
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from core.errors import BadSetting, NotFound, StoreUnavailable
-from store import FolderStore, MemoryStore, PictureStore, open_store
+from core.errors import BadSetting, StoreUnavailable
+from store import FolderStore, MemoryStore, open_store
+from store import folder as folder_module
+from store.base import REFRESH_SECONDS
 from store.folder import ABANDONED_SECONDS
+from store.s3 import Bucket, S3Store
+from tests.integration.stores import Place, ago
 
 DATA = b"a picture"
 KEY = hashlib.sha256(DATA).hexdigest()
-NO_KEYS = ["", "abc", "../../etc/passwd", KEY.upper(), KEY + "\n", KEY[:-1], "g" * 64, f"{KEY}/..", "٣" * 64, "\0" * 64]
-
-
-@pytest.fixture(params=["folder", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> PictureStore:
-    return open_store((tmp_path / "pictures").as_uri() if request.param == "folder" else "memory://")
+DAY = 24 * 3600
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "pictures")
-
-
-def test_what_was_put_is_there_under_its_hash(store: PictureStore) -> None:
-    assert not store.exists(KEY)
-    assert store.put(DATA) == KEY
-    assert store.exists(KEY)
-    assert store.get(KEY) == DATA
-    assert store.put(b"") == hashlib.sha256(b"").hexdigest()
-
-
-def test_putting_twice_is_putting_once(store: PictureStore) -> None:
-    assert store.put(DATA) == store.put(DATA)
-    assert [entry.key for entry in store.entries()] == [KEY]
-
-
-def test_keys_are_all_that_was_put(store: PictureStore) -> None:
-    assert list(store.entries()) == []
-    put = {store.put(bytes([n])) for n in range(50)}
-    assert {entry.key for entry in store.entries()} == put
-
-
-def test_deleted_is_gone_and_may_be_deleted_again(store: PictureStore) -> None:
-    store.put(DATA)
-    for _ in range(2):
-        store.delete(KEY)
-        assert not store.exists(KEY)
-    with pytest.raises(NotFound, match=KEY):
-        store.get(KEY)
-    assert store.put(DATA) == KEY
-
-
-@pytest.mark.parametrize("text", NO_KEYS)
-def test_what_is_no_key_is_not_found(store: PictureStore, text: str) -> None:
-    store.put(DATA)
-    with pytest.raises(NotFound):
-        store.get(text)
-    assert not store.exists(text)
-    store.delete(text)
-    assert [entry.key for entry in store.entries()] == [KEY]
-
-
-def test_same_data_put_at_once_is_whole(store: PictureStore) -> None:
-    data = os.urandom(1_000_000)
-    with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(store.put, [data] * 16))
-    assert len(keys) == 1
-    assert store.get(keys.pop()) == data
 
 
 def test_folder_has_two_levels_and_nothing_left_over(folder: FolderStore) -> None:
@@ -101,19 +52,58 @@ def test_half_written_files_of_crashes_are_no_pictures_and_go_in_a_day(folder: F
     assert new.exists()  # somebody may be writing it
 
 
-def test_what_is_too_large_is_not_read(store: PictureStore) -> None:
-    store.put(DATA)
-    assert store.get(KEY, most_bytes=len(DATA)) == DATA
-    with pytest.raises(NotFound):
-        store.get(KEY, most_bytes=len(DATA) - 1)
+def test_a_put_between_a_deletions_look_and_its_act_wins(folder: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.put(DATA)
+    Place(folder).set_age(KEY, 2 * DAY)
+    look = folder_module._written_at
+
+    def look_and_put(path: Path) -> object:
+        seen = look(path)
+        folder.put(DATA)
+        return seen
+
+    monkeypatch.setattr(folder_module, "_written_at", look_and_put)
+    assert not folder.delete(KEY, unless_since=ago(DAY))
+    assert folder.get(KEY) == DATA
+    assert list((folder.root / "partial").iterdir()) == []
 
 
-def test_full_disk_is_said_and_leaves_nothing(folder: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def test_a_deletion_between_a_puts_look_and_its_act_loses_nothing(
+    folder: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.put(DATA)
+    Place(folder).set_age(KEY, 2 * DAY)
+    touch = os.utime
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreUnavailable, match="No space left"):
+    def delete_and_touch(path: Path) -> None:
+        assert folder.delete(KEY, unless_since=ago(DAY))
+        touch(path)
+
+    monkeypatch.setattr(os, "utime", delete_and_touch)
+    folder.put(DATA)
+    assert folder.get(KEY) == DATA
+
+
+def test_what_belongs_to_another_user_is_made_young_by_writing_it_anew(
+    folder: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.put(DATA)
+    Place(folder).set_age(KEY, 2 * REFRESH_SECONDS)
+
+    def not_ours(_path: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "utime", not_ours)
+    folder.put(DATA)
+    assert Place(folder).age(KEY) < 60
+
+
+def test_failing_disk_is_said_and_leaves_nothing(folder: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreUnavailable, match="Input/output error"):
         folder.put(DATA)
     assert [path for path in folder.root.rglob("*") if path.is_file()] == []
     assert not folder.exists(KEY)
@@ -121,16 +111,33 @@ def test_full_disk_is_said_and_leaves_nothing(folder: FolderStore, monkeypatch: 
 
 def test_place_that_is_no_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
+    store = FolderStore(tmp_path / "file")
     with pytest.raises(StoreUnavailable, match="cannot be written to"):
-        FolderStore(tmp_path / "file").put(DATA)
+        store.put(DATA)
     with pytest.raises(StoreUnavailable, match="cannot be read"):
-        FolderStore(tmp_path / "file").get(KEY)
+        store.get(KEY)
+    with pytest.raises(StoreUnavailable, match="cannot be read"):
+        list(store.entries())
 
 
-@pytest.mark.parametrize("url", ["", "pictures", "s3://bucket/prefix", "http://host/x", "file://host/x", "file:"])
-def test_url_of_no_store_is_refused(url: str) -> None:
-    with pytest.raises(BadSetting, match="file:///some/folder"):
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        *((url, "file:///some/folder or s3://bucket/prefix") for url in ("", "pictures", "http://host/x", "file:")),
+        ("file://host/x", "no picture store"),
+        ("s3:///prefix", "names no bucket"),
+        ("s3://key:secret@bucket/prefix", "credentials"),
+        ("s3://bucket?endpoint=ftp://host", "no endpoint"),
+        ("s3://bucket?endpoint=http://key:secret@host", "no endpoint"),
+        ("s3://bucket?secret=abc", "unknown option 'secret'"),
+        ("s3://bucket?path_style=1", "true or false"),
+        ("s3://[bucket", "no URL"),
+    ],
+)
+def test_url_of_no_store_is_refused(url: str, reason: str) -> None:
+    with pytest.raises(BadSetting, match=reason) as raised:
         open_store(url)
+    assert "key:secret" not in str(raised.value)
 
 
 def test_urls_give_their_stores(tmp_path: Path) -> None:
@@ -139,3 +146,19 @@ def test_urls_give_their_stores(tmp_path: Path) -> None:
     assert isinstance(store, FolderStore)
     assert store.root == place
     assert isinstance(open_store("memory://"), MemoryStore)
+
+
+@pytest.mark.parametrize(
+    ("url", "bucket"),
+    [
+        ("s3://pictures", Bucket("pictures")),
+        ("s3://pictures/a/b%20c/", Bucket("pictures", "a/b c")),
+        ("s3://pictures?region=eu-central-1", Bucket("pictures", region="eu-central-1")),
+        ("s3://p?endpoint=http://[::1]:9000", Bucket("p", endpoint="http://[::1]:9000", path_style=True)),
+        ("s3://p?endpoint=https://h&path_style=false", Bucket("p", endpoint="https://h")),
+    ],
+)
+def test_s3_urls(url: str, bucket: Bucket) -> None:
+    store = open_store(url)
+    assert isinstance(store, S3Store)
+    assert store.bucket == bucket

@@ -1,0 +1,184 @@
+"""Pictures that somebody sends: looked at first, decoded second, and never kept as they came.
+
+It stands in `core` because the API, the workers and the method all read pictures from outside, and share no other
+room. Needs Pillow, and nothing else.
+
+    image = read_upload(data, limits_of(settings), filename="cat.jpg", media_type="image/jpeg")
+    key = store.put(encode_clean(image))
+"""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from PIL import Image, ImageOps
+
+from core.errors import BadPicture
+from core.picture_formats import NAMES, Broken, Extent, Format, format_of
+from core.settings import Settings
+
+_TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF tags
+_SIXTEEN_BITS = {"I;16", "I;16L", "I;16B", "I;16N"}
+_UNDECLARED = {"", "application/octet-stream"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a picture from outside may be."""
+
+    most_bytes: int
+    most_pixels: int  # of all frames together
+    most_frames: int
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits that the settings give."""
+    return Limits(settings.max_picture_bytes, settings.max_picture_pixels, settings.max_picture_frames)
+
+
+def read_upload(data: bytes, limits: Limits, *, filename: str = "", media_type: str = "") -> Image.Image:
+    """The picture in `data` (the first frame of an animation) as RGB, upright, without metadata; alpha over white.
+
+    Args:
+        filename: what the sender calls it; its suffix, if it has one, must be the format's.
+        media_type: what the sender says it is; empty or application/octet-stream says nothing.
+
+    Raises:
+        BadPicture: it is no picture of a known format, broken, over a limit, or not what it is said to be.
+    """
+    return next(read_frames(data, limits, filename=filename, media_type=media_type))
+
+
+def read_frames(data: bytes, limits: Limits, *, filename: str = "", media_type: str = "") -> Iterator[Image.Image]:
+    """Every frame of the picture in `data`, one at a time, each as `read_upload` gives it; raises as that does."""
+    if len(data) > limits.most_bytes:
+        raise BadPicture(f"The picture has {len(data)} bytes.", f"At most {limits.most_bytes} are accepted.")
+    kind = _format(data)
+    _check_declared(kind, filename, media_type)
+    extent = _extent(data, kind, limits)
+    with _guarded(), Image.open(io.BytesIO(data[: extent.end]), formats=[kind.name]) as image:
+        frames = min(extent.frames, _frames(image, kind, limits))
+        _check_pixels(image, frames, limits)
+        for number in range(frames):
+            if number:
+                image.seek(number)
+                _check_pixels(image, frames, limits)  # a frame may be larger than the first
+            yield _clean(image)
+
+
+def read_file(path: Path, limits: Limits) -> Image.Image:
+    """As `read_upload`, from a file; no more than the limit is read of it.
+
+    Raises:
+        BadPicture: as `read_upload`, or it cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limits.most_bytes + 1)
+    except OSError as error:
+        raise BadPicture(f"The picture {path.name} cannot be opened: {error.strerror}.") from error
+    return read_upload(data, limits, filename=path.name)
+
+
+def encode_clean(image: Image.Image) -> bytes:
+    """What is kept of a picture from outside: a PNG of its pixels and of nothing else that was in the file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=4)
+    return buffer.getvalue()
+
+
+# --- what it is, and how much ----------------------------------------------------------
+
+
+def _format(data: bytes) -> Format:
+    kind = format_of(data)
+    if kind is None:
+        text = data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+        what = "a document (such as SVG)" if text else "no picture of a known format"
+        raise BadPicture(f"The file is {what}.", f"Use one of {NAMES}.")
+    return kind
+
+
+def _check_declared(kind: Format, filename: str, media_type: str) -> None:
+    """A file that is not what it is called is refused: whoever sees its name would take it for something else."""
+    suffix = PurePath(filename).suffix.lower()
+    declared = media_type.partition(";")[0].strip().lower()
+    if suffix and suffix not in kind.suffixes:
+        raise BadPicture(f"The file is called {suffix} and is a {kind.name}.", f"Call it {kind.suffixes[0]}.")
+    if declared not in {*_UNDECLARED, *kind.media_types}:
+        raise BadPicture(f"The file is sent as {declared} and is a {kind.name}.", f"Send it as {kind.media_types[0]}.")
+
+
+def _extent(data: bytes, kind: Format, limits: Limits) -> Extent:
+    """Where the picture ends; something else behind it may be an archive, a page or a program."""
+    if kind.measure is None:  # what is behind it is lost when the picture is encoded anew, as with every format
+        return Extent(len(data), limits.most_frames)
+    try:
+        extent = kind.measure(data, limits.most_frames)
+    except Broken as error:
+        raise BadPicture(f"The {kind.name} is broken: {error}.", "Check that the file is whole.") from error
+    if extent.frames > limits.most_frames:
+        raise _too_many_frames(limits)
+    if data[extent.end :].strip(b"\0"):
+        behind = len(data) - extent.end
+        raise BadPicture(f"Behind the {kind.name} the file has {behind} bytes of something else.", "Save it anew.")
+    return extent
+
+
+def _frames(image: Image.Image, kind: Format, limits: Limits) -> int:
+    """How many frames there are; pages of a TIFF are only found by going to them."""
+    if kind.measure is not None:
+        return limits.most_frames
+    try:
+        image.seek(limits.most_frames)
+    except EOFError:
+        found = image.tell() + 1
+        image.seek(0)
+        return found
+    raise _too_many_frames(limits)
+
+
+def _check_pixels(image: Image.Image, frames: int, limits: Limits) -> None:
+    tags = getattr(image, "tag_v2", {})
+    tile = int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))  # decoded whole, however small the picture
+    if max(image.width * image.height * frames, tile) > limits.most_pixels:
+        times = f" in {frames} frames" if frames > 1 else ""
+        raise BadPicture(
+            f"The picture has {image.width} x {image.height} pixels{times}.",
+            f"At most {limits.most_pixels} pixels are accepted; scale it down.",
+        )
+
+
+def _too_many_frames(limits: Limits) -> BadPicture:
+    return BadPicture(f"The picture has more than {limits.most_frames} frames.", "Send fewer of them.")
+
+
+# --- decoding ----------------------------------------------------------------------------
+
+
+def _clean(image: Image.Image) -> Image.Image:
+    upright = ImageOps.exif_transpose(image)
+    pixels = Image.new("RGB", upright.size, "white")
+    if upright.mode in _SIXTEEN_BITS:
+        pixels.paste(upright.convert("I").point(lambda value: value * (1 / 256)).convert("L"))
+    elif upright.mode in {"I", "F"}:
+        raise BadPicture("The picture has 32 bits for each pixel's grey.", "Save it with 8 or 16.")
+    elif upright.has_transparency_data:
+        layer = upright.convert("RGBA")
+        pixels.paste(layer, mask=layer)
+    else:
+        pixels.paste(upright.convert("RGB"))
+    return pixels
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    try:
+        yield
+    except BadPicture:
+        raise
+    except Exception as error:  # a broken file makes image readers raise nearly anything
+        reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
+        raise BadPicture(f"The picture cannot be decoded: {reason}.", "Check that the file is whole.") from error
