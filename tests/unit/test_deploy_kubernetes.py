@@ -22,7 +22,7 @@ from tests.unit.deployment import (
 )
 
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
-CUSTOM = "keda.sh/"
+CUSTOM = ("keda.sh/", "monitoring.coreos.com/")
 
 
 def _object(required: list[str], **properties: Any) -> Document:
@@ -57,7 +57,19 @@ AUTHENTICATION = _object(
         "items": _object(["parameter", "name", "key"], parameter=TEXT, name=TEXT, key=TEXT),
     },
 )
-DEFINITIONS = {"ScaledObject": SCALED_OBJECT, "TriggerAuthentication": AUTHENTICATION}
+POD_MONITOR = _object(
+    ["selector", "podMetricsEndpoints"],
+    selector={"type": "object"},
+    podMetricsEndpoints={
+        "type": "array",
+        "items": _object(
+            ["port"],
+            port=TEXT,
+            authorization=_object(["credentials"], credentials=_object(["name", "key"], name=TEXT, key=TEXT)),
+        ),
+    },
+)
+DEFINITIONS = {"ScaledObject": SCALED_OBJECT, "TriggerAuthentication": AUTHENTICATION, "PodMonitor": POD_MONITOR}
 
 
 def check(document: Document, version: str) -> None:
@@ -105,7 +117,7 @@ def test_every_component_can_be_added(tmp_path: Path) -> None:
     found = rendered(_overlay_of(tmp_path, ordered), tmp_path)
     for document in found:
         check(document, VERSIONS[-1])
-    assert {"ScaledObject", "Ingress", "PersistentVolumeClaim"} <= {each["kind"] for each in found}
+    assert {"PodMonitor", "ScaledObject", "Ingress", "PersistentVolumeClaim"} <= {each["kind"] for each in found}
     for name in ("deepvis-api", "deepvis-worker-gpu", "deepvis-worker-cpu"):
         assert "/pictures" in {mount["mountPath"] for mount in pods(found)[name]["containers"][0]["volumeMounts"]}
     [config] = [each["data"] for each in found if each["kind"] == "ConfigMap"]
