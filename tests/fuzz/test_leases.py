@@ -9,9 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
@@ -35,6 +42,7 @@ UNFINISHED = ("queued", "planning", "running")
 # Plans share pictures with each other, whole shards and parts of them.
 PLANS: tuple[list[ShardSpec], ...] = (
     [],
+    shards("classes", [(0, 1)]),
     shards("conv", [(0, 1), (2, 3)]),
     shards("conv", [(0, 1), (2, 3)], BOLD),
     shards("conv", [(1, 2), (4,)]) + shards("classes", [(0, 1, 2)], BOLD),
@@ -64,6 +72,12 @@ class Leases(RuleBasedStateMachine):
             describe(session)
 
     # --- atlases -------------------------------------------------------------------
+
+    @initialize(plan=st.sampled_from(PLANS[1:]))
+    def begin(self, plan: list[ShardSpec]) -> None:
+        """There is something to do from the start."""
+        self.ask(plan)
+        self.plan(0, False)
 
     @rule(plan=st.sampled_from(PLANS))
     def ask(self, plan: list[ShardSpec]) -> None:
@@ -114,6 +128,13 @@ class Leases(RuleBasedStateMachine):
         """A message about any shard reaches a worker, however old it is."""
         ids = self.shard_ids()
         self.take(worker, ids[pick % len(ids)])
+
+    @precondition(lambda self: self.given)
+    @rule(worker=st.sampled_from(WORKERS), pick=picks)
+    def take_over(self, worker: str, pick: int) -> None:
+        """A worker freezes, another takes its shard over, and the first may wake up at any time."""
+        self.run_out(pick)
+        self.take(worker, self.held(pick).lease.shard_id)
 
     @rule(worker=st.sampled_from(WORKERS), limit=st.integers(0, 3), stale_seconds=st.sampled_from([-1, 60]))
     def dispatch(self, worker: str, limit: int, stale_seconds: int) -> None:
@@ -173,7 +194,19 @@ class Leases(RuleBasedStateMachine):
     @rule(pick=picks)
     def fail(self, pick: int) -> None:
         """A worker fails."""
-        held = self.held(pick)
+        self.lose(self.held(pick))
+
+    @precondition(lambda self: self.given)
+    @rule(worker=st.sampled_from(WORKERS), pick=picks)
+    def fail_for_good(self, worker: str, pick: int) -> None:
+        """A shard fails with everybody who takes it, until it is given up."""
+        shard_id = self.held(pick).lease.shard_id
+        for _ in range(MAX_ATTEMPTS):
+            if (held := self.take(worker, shard_id)) is not None:
+                self.lose(held)
+
+    def lose(self, held: Held) -> None:
+        """An attempt fails."""
         with self.sessions.begin() as session:
             state = fail_attempt(session, held.lease, "out of memory", MAX_ATTEMPTS)
         self.settle(held, state is not None)
@@ -247,6 +280,8 @@ class Leases(RuleBasedStateMachine):
     def work_on(self) -> None:
         """What the good workers do: forget the dead, plan, take what is waiting, commit."""
         self.move_back("shards", "lease_expires_at", "lease_expires_at IS NOT NULL")
+        for held in self.given:
+            held.ran_out = True
         self.move_back("shards", "retry_at", "retry_at IS NOT NULL")
         self.move_back("atlases", "plan_expires_at", "plan_expires_at IS NOT NULL")
         with self.sessions.begin() as session:
@@ -338,7 +373,7 @@ def renewed(database_url: str) -> Iterator[Callable[[], Sessions]]:
 
 
 def examples(database_url: str) -> int:
-    few = 12 if database_url.startswith("sqlite") else 3
+    few = 40 if database_url.startswith("sqlite") else 3
     return few + 20 * SECONDS
 
 
@@ -347,10 +382,11 @@ def test_whatever_happens_each_picture_is_stored_once_and_every_atlas_ends(
 ) -> None:
     limits = settings(
         max_examples=examples(database_url),
-        stateful_step_count=30,
+        stateful_step_count=50,
         deadline=None,
         derandomize=not SECONDS,
         database=None,
+        phases=list(Phase) if SECONDS else [Phase.generate],  # to shrink a failure takes minutes: make fuzz does
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(lambda: Leases(renewed()), settings=limits)
