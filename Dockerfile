@@ -33,7 +33,8 @@ LABEL org.opencontainers.image.title="deepvis" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 RUN useradd --uid 1000 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin deepvis \
-    && install --directory --owner=deepvis --group=deepvis /data
+    && install --directory --owner=deepvis --group=deepvis /data \
+    && python -m pip uninstall --quiet --yes --root-user-action=ignore setuptools wheel pip
 COPY --from=packages /opt/packages /opt/packages
 COPY --from=application /opt/deepvis /opt/deepvis
 # All that is written goes to /data and /tmp: the root file system may be read-only. The NVIDIA container toolkit gives

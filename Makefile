@@ -10,7 +10,7 @@ DEV := $(VENV)/.complete-dev
 LOCKS := $(wildcard requirements/*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-faults parts lint format docs lock audit bench bench-service clean
+.PHONY: help install demo up test test-faults fuzz parts lint format docs lock audit bench bench-service clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-faults: $(DEV) parts ## Kill processes and take services away while atlases
 
 parts:
 	@sh scripts/test_parts.sh
+
+fuzz: $(DEV) ## Fuzz the service and its leases with ever new data, five minutes each (FUZZ_SECONDS=60, FUZZ_SEED=7).
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),300) $(BIN)/pytest -q tests/fuzz $(ARGS)
 
 lint: $(DEV) ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .

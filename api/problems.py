@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from core.errors import DeepvisError, InvalidRequest, NotFound, NotReady, TooLarge, UnitOutOfRange, UnknownLayer
+from core.specs import Scope
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,29 @@ class MalformedJson(DeepvisError):
 
 
 class Unauthorized(DeepvisError):
-    """An API token is required and none, or a wrong one, was sent."""
+    """An API token is required and none, or one that cannot be used, was sent."""
 
     slug, title, status = "unauthorized", "An API token is required", 401
+
+
+class InsufficientScope(DeepvisError):
+    """The token does not allow it; `needed` is the scope that does."""
+
+    slug, title, status = "insufficient-scope", "The token does not allow this", 403
+
+    def __init__(self, detail: str, remedy: str, needed: Scope) -> None:
+        super().__init__(detail, remedy)
+        self.needed = needed
+
+
+class TooManyRequests(DeepvisError):
+    """More requests than the token may send in a minute, or too many wrong tokens; Retry-After says when to go on."""
+
+    slug, title, status = "too-many-requests", "Too many requests", 429
+
+    def __init__(self, detail: str, remedy: str, seconds: int) -> None:
+        super().__init__(detail, remedy)
+        self.seconds = seconds
 
 
 class Forbidden(DeepvisError):
@@ -68,6 +89,7 @@ _BY_STATUS: dict[int, type[DeepvisError]] = {
     413: TooLarge,
     415: UnsupportedMediaType,
     422: InvalidRequest,
+    429: TooManyRequests,
     503: NotReady,
 }
 
@@ -115,12 +137,20 @@ def answer(error: DeepvisError) -> Response:
     """The problem document of an error that was raised on purpose."""
     if error.status >= 500 and not isinstance(error, NotReady):
         return _unexpected(error)
-    headers = Headers()
+    return _respond(_problem(type(error), error.detail, error.remedy, _status(error)), Headers(_headers(error)))
+
+
+def _headers(error: DeepvisError) -> dict[str, str]:
     if isinstance(error, NotReady):
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    if isinstance(error, TooManyRequests):
+        return {"Retry-After": str(error.seconds)}
+    if isinstance(error, InsufficientScope):  # RFC 6750, section 3.1
+        return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{error.needed}"'}
     if isinstance(error, Unauthorized):
-        headers["WWW-Authenticate"] = "Bearer"
-    return _respond(_problem(type(error), error.detail, error.remedy, _status(error)), headers)
+        wrong = "Authorization" in request.headers
+        return {"WWW-Authenticate": 'Bearer error="invalid_token"' if wrong else "Bearer"}
+    return {}
 
 
 def _status(error: DeepvisError) -> int:

@@ -9,7 +9,6 @@ from apiflask import APIFlask
 
 from api import logs
 from api.app import create_app
-from api.security import check_listen
 from core.settings import load_settings
 
 
@@ -17,9 +16,8 @@ def application() -> APIFlask:
     """The application with the settings of the environment.
 
     Raises:
-        BadSetting: a setting is wrong, among them a host beyond loopback without tokens.
+        BadSetting: a setting is wrong, or the database cannot be used.
     """
     settings = load_settings()
     logs.set_up(settings)
-    check_listen(settings)
     return create_app(settings)

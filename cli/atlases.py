@@ -1,4 +1,4 @@
-"""Commands on atlases, over the REST API: make, look, cancel, try again."""
+"""Commands on atlases, over the REST API: make, look, cancel, try again, weigh."""
 
 import time
 from pathlib import Path
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MOST_SEEDS = 9
 MOST_STEPS = 10_000
 INTERRUPTED_STATUS = 130
+WEIGHT = click.FloatRange(0, 100, min_open=True)
 
 
 @click.command()
@@ -25,6 +26,13 @@ INTERRUPTED_STATUS = 130
 )
 @click.option("--seeds", type=click.IntRange(1, MOST_SEEDS), help="Pictures of each unit in each style; default: 1.")
 @click.option("--steps", type=click.IntRange(1, MOST_STEPS), help="Steps of each picture; default: the style's own.")
+@click.option("--device", type=click.Choice(["any", "gpu", "cpu"]), help="What may compute it; default: any.")
+@click.option(
+    "--priority",
+    type=click.Choice(["interactive", "batch"]),
+    help="Who is served first; default: interactive if it is small.",
+)
+@click.option("--weight", type=WEIGHT, help="Its share of the workers beside your other atlases; default: 1.")
 @click.option(
     "--weights",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -89,6 +97,19 @@ def retry(ctx: click.Context, atlas_id: str, wait: bool) -> None:
     if wait:
         with Client(connected_settings()) as client:
             _follow(ctx, client, atlas_id)
+
+
+@click.command()
+@click.argument("atlas_id")
+@click.argument("weight", type=WEIGHT)
+def weigh(atlas_id: str, weight: float) -> None:
+    """Give the unfinished atlas ATLAS_ID the share WEIGHT of the workers, beside 1 of each other atlas of yours."""
+    from cli.client import Client
+    from cli.running import connected_settings
+
+    with Client(connected_settings()) as client:
+        made = client.post(f"/atlases/{atlas_id}/weight", {"weight": weight})
+        click.echo(f"{atlas_id}: weight {made['weight']:g}")
 
 
 def _change(atlas_id: str, verb: str) -> None:

@@ -28,11 +28,9 @@ def before_up(settings: "Settings") -> None:
     Raises:
         BadSetting, NotReady: something is wrong, and what mends it.
     """
-    from api.security import check_listen
     from deepvis.networks.factories import read_networks_file
 
     warn_of_unknown_settings()
-    check_listen(settings)
     check_listening(settings.host, 0)  # it takes another port where the one of the settings is taken
     read_networks_file(settings.networks_file)
     check_home(settings)
@@ -48,10 +46,7 @@ def before_api(settings: "Settings") -> None:
     Raises:
         BadSetting, NotReady: something is wrong, and what mends it.
     """
-    from api.security import check_listen
-
     warn_of_unknown_settings()
-    check_listen(settings)
     check_listening(settings.host, settings.port)
     check_database(settings)
     check_store(settings, only_read=True)

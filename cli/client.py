@@ -17,6 +17,8 @@ TIMEOUT_SECONDS = 30.0
 ALIVE_SECONDS = 5.0
 """For the service to say that it lives, which waits for nothing."""
 DESCRIBE_SECONDS = 300.0
+MOST_WAITS = 3
+"""So often a command waits until its token may ask again."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -35,7 +37,7 @@ class Client:
     """JSON over HTTP to one deepvis service; problem documents become errors."""
 
     def __init__(self, settings: Settings) -> None:
-        token = settings.token.get_secret_value() or next(iter(sorted(settings.accepted_tokens)), "")
+        token = settings.token.get_secret_value()
         self.url = settings.resolved_url
         self._http = httpx.Client(
             base_url=_checked(self.url),
@@ -114,13 +116,18 @@ class Client:
             )
 
     def request(self, method: str, path: str, **parts: Any) -> httpx.Response:
-        """The successful answer of the service.
+        """The successful answer of the service, after waiting where the token asked too often.
 
         Raises:
             NotReady: nobody answers.
             ApiProblem: the service says no, and why.
         """
         response = self._send(method, path, **parts)
+        for _ in range(MOST_WAITS):
+            if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                break
+            time.sleep(float(response.headers.get("Retry-After", 1)))
+            response = self._send(method, path, **parts)
         if response.is_success:
             return response
         raise _problem(response)
@@ -152,5 +159,5 @@ def _problem(response: httpx.Response) -> ApiProblem:
     detail = document.get("detail") or document.get("title") or f"The service answered {response.status_code}."
     remedy = document.get("remedy") or ""
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        remedy = "Set DEEPVIS_TOKEN to one of the service's tokens."
+        remedy = "Set DEEPVIS_TOKEN to a token of the service; `deepvis tokens make NAME` makes one."
     return ApiProblem(str(detail), str(remedy), str(document.get("type", "")).rpartition("/")[2])

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.atlases import atlas, cancel, retry
+from cli.atlases import atlas, cancel, retry, weigh
 from cli.database import db
 from cli.doctor import doctor
 from cli.health import health
@@ -14,6 +14,7 @@ from cli.networks import layers, networks
 from cli.service import api, worker
 from cli.status import status
 from cli.store import store_group
+from cli.tokens import tokens
 from cli.up import demo, up
 from cli.words import in_words
 from core.errors import DeepvisError
@@ -59,7 +60,11 @@ def main(debug: bool) -> None:
     """
 
 
-for command in (up, demo, atlas, status, cancel, retry, networks, layers, worker, api, db, store_group, health, doctor):
+COMMANDS = (
+    *(up, demo, atlas, status, cancel, retry, weigh, networks, layers),
+    *(worker, api, db, store_group, tokens, health, doctor),
+)
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":

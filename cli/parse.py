@@ -6,6 +6,8 @@ import click
 
 MOST_UNITS = 65_536
 """Most units that may be listed, as the API has it."""
+MOST_LIFETIME_SECONDS = 100 * 365 * 86_400
+_UNIT_SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
 def name_list(ctx: click.Context, option: click.Parameter, text: str | None) -> list[str] | None:
@@ -26,6 +28,19 @@ def unit_list(ctx: click.Context, option: click.Parameter, text: str | None) -> 
         return sorted({unit for part in text.split(",") for unit in _range(part)})
     except ValueError:
         raise click.BadParameter(f"{text!r} is no list of units; write numbers and ranges like 0-9,12.") from None
+
+
+def lifetime(ctx: click.Context, option: click.Parameter, text: str) -> float | None:
+    """Seconds of a time like `12h`, `90d` or `52w`; None for `never`."""
+    if text == "never":
+        return None
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNIT_SECONDS or not (number.isascii() and number.isdigit()):
+        raise click.BadParameter(f"{text!r} is no time; write one like 12h, 90d or 52w, or never.")
+    seconds = int(number) * _UNIT_SECONDS[unit]
+    if not 0 < seconds <= MOST_LIFETIME_SECONDS:
+        raise click.BadParameter(f"{text!r} is not between one hour and a hundred years; write never for no end.")
+    return float(seconds)
 
 
 def _range(part: str) -> range:

@@ -25,7 +25,7 @@ def worker(ctx: click.Context) -> None:
 
 
 @click.command()
-@click.option("--host", help="Address to listen on; beyond loopback DEEPVIS_TOKENS is required.")
+@click.option("--host", help="Address to listen on; beyond loopback every request needs a token.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")
 def api(host: str | None, port: int | None) -> None:
     """Run the web server: the REST API, its documentation and the gallery."""

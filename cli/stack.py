@@ -5,16 +5,19 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 from cli import checks, embedded_redis, running
-from cli.client import Client
 from cli.ports import usual_or_free
 from cli.supervisor import Supervisor
 from cli.texts import without_password
 from core.errors import NotReady
 from core.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from db.session import Sessions
 
 WEB_START_SECONDS = 60.0
 CATALOGUE_SECONDS = 180.0
@@ -123,23 +126,28 @@ def _wait_for_web(settings: Settings, supervisor: Supervisor) -> None:
 
 def _wait_for_catalogue(settings: Settings, supervisor: Supervisor) -> None:
     """The worker makes the networks known, also those new in the networks file; before that none can be asked for."""
+    from db.queries.networks import network_names
     from deepvis.networks.factories import read_networks_file
 
-    awaited = ["", *read_networks_file(settings.networks_file)]
-    with Client(settings) as client:
+    awaited = set(read_networks_file(settings.networks_file))
+    with _sessions(settings) as sessions:
         for _ in range(int(CATALOGUE_SECONDS / 0.5)):
-            while awaited and _is_known(client, awaited[-1]):
-                awaited.pop()
-            if not awaited:
+            with sessions() as session:
+                known = set(network_names(session))
+            if known and awaited <= known:
                 return
             supervisor.wait(0.5)
     raise NotReady(f"The worker made no networks known within {CATALOGUE_SECONDS:.0f} seconds.", "Look into its log.")
 
 
-def _is_known(client: Client, network: str) -> bool:
-    """Whether the database has a network of that name; any, if the name is empty."""
-    items = client.get("/networks", q=network, limit=500)["items"]
-    return bool(items) if not network else any(item["name"] == network for item in items)
+@contextlib.contextmanager
+def _sessions(settings: Settings) -> "Iterator[Sessions]":
+    """The database by itself: the web server may ask for a token, which nobody has made yet."""
+    from db.session import make_engine, make_sessions
+
+    engine = make_engine(settings.resolved_database_url)
+    yield make_sessions(engine)
+    engine.dispose()
 
 
 def say(what: str, text: str) -> None:

@@ -45,6 +45,12 @@ class Conflict(DeepvisError):
     slug, title, status = "conflict", "Conflict with the present state", 409
 
 
+class OverQuota(Conflict):
+    """The owner has as many unfinished atlases, or asked for as many unit-images in 24 hours, as they may."""
+
+    slug, title = "over-quota", "Over a quota"
+
+
 class NotReady(DeepvisError):
     """A part that is needed is not there yet; trying again later may succeed."""
 

@@ -32,8 +32,9 @@ class Settings(BaseSettings):
     )
     url: str = Field(default="", description="where the command line finds the API; empty: http://host:port")
     token: SecretStr = Field(default=SecretStr(""), description="API token that the command line sends")
-    tokens: SecretStr = Field(
-        default=SecretStr(""), description="comma-separated API tokens the server accepts; required beyond loopback"
+    require_tokens: bool = Field(
+        default=False,
+        description="whether requests from this machine need a token too: set it behind a reverse proxy",
     )
     trusted_hosts: str = Field(
         default="", description="comma-separated Host names the server answers to; empty: its own"
@@ -46,7 +47,13 @@ class Settings(BaseSettings):
     )
     max_picture_frames: int = Field(default=100, ge=1, description="most frames of an animated picture")
     max_checkpoint_bytes: int = Field(default=8_589_934_592, ge=1, description="largest checkpoint file that is read")
-    max_open_atlases: int = Field(default=64, ge=1, description="atlases that may be unfinished at once")
+    requests_per_minute: int = Field(
+        default=600, ge=1, le=100_000, description="requests a minute with one token, unless the token says otherwise"
+    )
+    max_open_atlases: int = Field(default=64, ge=1, description="atlases of one owner that may be unfinished at once")
+    max_images_per_day: int = Field(
+        default=0, ge=0, description="unit-images that one owner may ask for in 24 hours; 0: as many as they like"
+    )
 
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="what a worker computes on")
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of a worker; 0: every core it may use")
@@ -122,10 +129,6 @@ class Settings(BaseSettings):
     @cached_property
     def resolved_url(self) -> str:
         return (self.url or f"http://{self.host}:{self.port}").rstrip("/")
-
-    @cached_property
-    def accepted_tokens(self) -> frozenset[str]:
-        return frozenset(t.strip() for t in self.tokens.get_secret_value().split(",") if t.strip())
 
 
 def given_variables() -> list[str]:

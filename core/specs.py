@@ -5,7 +5,7 @@ import json
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 # Raised whenever the same recipe would give different pictures: it is part of every recipe's content hash.
 METHOD_VERSION = 1
@@ -30,6 +30,11 @@ class Scope(StrEnum):
     SUBMIT = "submit"  # ask for atlases, and cancel, retry and weigh one's own
     ADMIN = "admin"  # everybody's atlases, networks and workers
 
+    def includes(self, needed: "Scope") -> bool:
+        """Whether a token of this scope may do what `needed` allows."""
+        scopes = list(Scope)
+        return scopes.index(self) >= scopes.index(needed)
+
 
 class DeviceKind(StrEnum):
     """What kind of device a worker has, or an atlas asks for."""
@@ -53,14 +58,36 @@ LOCAL_OWNER = "local"
 # --- recipes -----------------------------------------------------------------
 
 
-class ConstantStep(Spec):
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 2.0 is 2."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+Whole = Annotated[int, Field(strict=True), WHOLE]
+"""A whole number: neither its digits as a text, nor true or false."""
+
+
+class Part(Spec):
+    """Base of a recipe and its parts, which people write: a text is no number, and a number no yes or no."""
+
+    model_config = ConfigDict(strict=True)
+
+    @field_validator("*")
+    @classmethod
+    def _one_zero(cls, value: object) -> object:
+        """-0.0 is 0.0: they make the same picture, so they must not make two hashes."""
+        return value + 0.0 if isinstance(value, float) else value
+
+
+class ConstantStep(Part):
     """x += rate * g (paper, learning rate policy "constant")."""
 
     rule: Literal["constant"] = "constant"
     rate: float = Field(gt=0, le=1e9)
 
 
-class ProgressStep(Spec):
+class ProgressStep(Part):
     """rate = min(max_rate, desired / ||g||^2), so that a linear unit would rise by `desired`."""
 
     rule: Literal["progress"] = "progress"
@@ -68,7 +95,7 @@ class ProgressStep(Spec):
     max_rate: float = Field(gt=0, le=1e12)
 
 
-class Progress01Step(Spec):
+class Progress01Step(Part):
     """As progress, for outputs in [0, 1]: desired = min(early, late_multiple * (1 - a))."""
 
     rule: Literal["progress01"] = "progress01"
@@ -77,7 +104,7 @@ class Progress01Step(Spec):
     max_rate: float = Field(gt=0, le=1e12)
 
 
-class NormalisedStep(Spec):
+class NormalisedStep(Part):
     """Each step has a fixed root mean square in pixel units (0..255), falling linearly to 0 if `anneal`."""
 
     rule: Literal["normalised"] = "normalised"
@@ -89,15 +116,15 @@ StepRule = Annotated[ConstantStep | ProgressStep | Progress01Step | NormalisedSt
 Percentile = Annotated[float, Field(ge=0, lt=100)]
 
 
-class PixelMethod(Spec):
+class PixelMethod(Part):
     """Regularised ascent on pixels (Yosinski et al. 2015, section 3). A value of 0 turns a regulariser off."""
 
     method: Literal["pixels"] = "pixels"
     start: Literal["noise", "uniform", "mean"] = "noise"
     step: StepRule = NormalisedStep()
     decay: float = Field(default=0.0, ge=0, lt=1)
-    blur_width: float = Field(default=0.0, ge=0, le=32)
-    blur_every: int = Field(default=0, ge=0, le=1000)
+    blur_width: float = Field(default=0.0, ge=0, le=32, json_schema_extra={"anyOf": [{"const": 0}, {"minimum": 0.3}]})
+    blur_every: Whole = Field(default=0, ge=0, le=1000)
     norm_percentile: Percentile = 0.0
     contribution_percentile: Percentile = 0.0
     value_percentile: Percentile = 0.0
@@ -118,7 +145,7 @@ class PixelMethod(Spec):
         return self
 
 
-class FourierMethod(Spec):
+class FourierMethod(Part):
     """Ascent on Fourier coefficients with decorrelated colour and random views (Olah et al. 2017)."""
 
     method: Literal["fourier"] = "fourier"
@@ -134,14 +161,14 @@ class FourierMethod(Spec):
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]{0,63}$")]
 
 
-class Recipe(Spec):
+class Recipe(Part):
     """How a preferred picture is made. `name` and `title` are for people and are not part of its content hash."""
 
     name: Slug = "custom"
     title: str = Field(default="", max_length=80)
     direction: Literal["excite", "silence"] = "excite"
     objective: Literal["centre", "channel"] = "centre"
-    steps: int = Field(default=100, ge=1, le=MAX_STEPS)
+    steps: Whole = Field(default=100, ge=1, le=MAX_STEPS)
     method: Annotated[PixelMethod | FourierMethod, Field(discriminator="method")] = PixelMethod()
 
     def content_hash(self) -> str:

@@ -4,21 +4,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core.errors import Conflict, InvalidRequest, NotDescribed, UnitOutOfRange, UnknownLayer, nearest
-from core.specs import AtlasSpec
-from db import clock, networks, tallies
+from core.specs import LOCAL_OWNER, AtlasSpec, DeviceKind, Priority
+from db import clock, networks, quotas, tallies
 from db.bulk import insert_missing
-from db.completion import finish_if_done, lock_atlas, start
+from db.completion import UNFINISHED, finish_if_done, lock_atlas, lock_owner, start
 from db.ids import time_ordered
 from db.models import Atlas, AtlasState, Layer, Network, NetworkState, Recipe, Shard, ShardState
 from db.planning import forget_plan
 
 MAX_KEY_CHARACTERS = 200
-UNFINISHED = (AtlasState.QUEUED, AtlasState.PLANNING, AtlasState.RUNNING)
 AFRESH = {
     "attempts": 0, "setbacks": 0, "retry_at": None, "error": None, "enqueued_at": None, "fraction": 0.0,
     "finished_at": None,
@@ -26,43 +24,56 @@ AFRESH = {
 """What is forgotten of a shard that is tried again."""
 
 
-def create(
+def create(  # noqa: PLR0913  # an atlas's own columns, each by its name
     session: Session,
     spec: AtlasSpec,
     *,
-    idempotency_key: str | None = None,
+    owner: str = LOCAL_OWNER,
+    device_kind: DeviceKind = DeviceKind.ANY,
+    priority: Priority | None = None,
     weight: float = 1.0,
+    idempotency_key: str | None = None,
     max_open: int,
+    max_images_per_day: int = 0,
 ) -> tuple[Atlas, bool]:
-    """The atlas that `spec` wishes for, and whether it is new: the same key and wish give the same atlas.
+    """The atlas that `spec` wishes for, and whether it is new: the same key and wish of an owner give the same atlas.
+
+    Args:
+        session: in a writing transaction; the owner's row is locked until its end.
+        spec: what it covers.
+        owner: whose it is.
+        device_kind: what may compute it.
+        priority: who is served first; None: its plan's size will decide.
+        weight: its share of the workers beside its owner's other atlases.
+        idempotency_key: the owner's name for this wish.
+        max_open: atlases of the owner that may be unfinished at once, unless their token says otherwise.
+        max_images_per_day: unit-images that they may ask for in 24 hours (0: any number), unless it says otherwise.
 
     Raises:
         UnknownNetwork, UnknownLayer, UnitOutOfRange: the wish names what is not there.
         NotDescribed: it names layers or units of a network that no worker has looked at; the caller then asks for
             that with `networks.request_description`, in a transaction of its own, as this one is rolled back.
         InvalidRequest: the network cannot be used, with its error; or the key is too long.
-        Conflict: the key was used with another wish, or `max_open` atlases are unfinished.
+        Conflict: the key was used with another wish.
+        OverQuota: the owner has too many unfinished atlases, or asks for too many unit-images.
     """
     _check_key(idempotency_key)
     spec = _normalised(spec)
-    if (earlier := _by_key(session, idempotency_key)) is not None:
-        return _same(earlier, spec, weight), False
+    lock_owner(session, owner)
+    if (earlier := _by_key(session, owner, idempotency_key)) is not None:
+        return _same(earlier, spec, device_kind, priority, weight), False
     network = networks.find(session, spec.network)
     _check_usable(network, spec)
     check_spec(network, spec)
-    _check_open(session, max_open)
+    images = quotas.images_of(network, spec)
+    quotas.check_open(session, owner, max_open)
+    quotas.check_images(session, owner, images, max_images_per_day)
     insert_missing(session, Recipe, _recipe_rows(spec))
-    moment = clock.now(session)
-    atlas = _new_atlas(network, spec, idempotency_key, weight, moment)
-    try:
-        with session.begin_nested():
-            session.add(atlas)
-    except IntegrityError:
-        # The same key at the same moment: whoever was first made it.
-        earlier = _by_key(session, idempotency_key)
-        if earlier is None:
-            raise
-        return _same(earlier, spec, weight), False
+    atlas = _new_atlas(network, spec, clock.now(session))
+    atlas.owner, atlas.device_kind, atlas.priority, atlas.weight = owner, device_kind, priority, weight
+    atlas.idempotency_key, atlas.images = idempotency_key, images or 0
+    session.add(atlas)
+    session.flush()
     return atlas, True
 
 
@@ -79,8 +90,7 @@ def check_spec(network: Network, spec: AtlasSpec) -> None:
     for name in spec.layers:
         if name not in layers:
             raise UnknownLayer(f"{network.name!r} has no layer {name!r}.", nearest(name, layers))
-    chosen = [layers[name] for name in spec.layers] or [layer for layer in layers.values() if layer.default]
-    for layer in chosen:
+    for layer in quotas.chosen_layers(network, spec):
         _check_units(layer, spec.units)
 
 
@@ -104,6 +114,20 @@ def request_cancel(session: Session, atlas_id: str) -> Atlas:
     return atlas
 
 
+def weigh(session: Session, atlas_id: str, weight: float) -> Atlas:
+    """Give the atlas another share of the workers beside its owner's others, from the next shard on.
+
+    Raises:
+        NotFound: there is no such atlas.
+        Conflict: it is over already.
+    """
+    atlas = lock_atlas(session, atlas_id)
+    if atlas.state not in UNFINISHED:
+        raise Conflict(f"The atlas is over already ({_words(atlas.state)}).", "Only unfinished atlases are weighed.")
+    atlas.weight = weight
+    return atlas
+
+
 def retry_failed(session: Session, atlas_id: str, *, max_open: int | None = None) -> int:
     """Try again what failed, resume what was cancelled; the number of shards that wait again.
 
@@ -111,11 +135,13 @@ def retry_failed(session: Session, atlas_id: str, *, max_open: int | None = None
 
     Raises:
         NotFound: there is no such atlas.
-        Conflict: there is nothing to try again (the detail says why), or `max_open` atlases are unfinished.
+        Conflict: there is nothing to try again (the detail says why).
+        OverQuota: `max_open` atlases of its owner (or as many as their token allows) are unfinished.
     """
     atlas = lock_atlas(session, atlas_id)
     if max_open is not None and atlas.state not in UNFINISHED:
-        _check_open(session, max_open)
+        lock_owner(session, atlas.owner)
+        quotas.check_open(session, atlas.owner, max_open)
     if atlas.planned_at is None:
         _queue_again(atlas)
         return 0
@@ -133,6 +159,8 @@ def retry_failed(session: Session, atlas_id: str, *, max_open: int | None = None
 def _queue_again(atlas: Atlas) -> None:
     if atlas.state in UNFINISHED:
         raise Conflict(f"The atlas is {_words(atlas.state)}.", "Wait until it is over.")
+    if atlas.state == AtlasState.FAILED:
+        atlas.images = 0  # to be counted anew: while it was failed it counted nothing
     atlas.state, atlas.error, atlas.finished_at = AtlasState.QUEUED, None, None
     atlas.plan_attempts, atlas.plan_token, atlas.plan_expires_at = 0, None, None
 
@@ -158,12 +186,16 @@ def _check_key(key: str | None) -> None:
         raise InvalidRequest(detail, f"Use 1 to {MAX_KEY_CHARACTERS} characters.")
 
 
-def _by_key(session: Session, key: str | None) -> Atlas | None:
-    return session.scalar(select(Atlas).where(Atlas.idempotency_key == key)) if key is not None else None
+def _by_key(session: Session, owner: str, key: str | None) -> Atlas | None:
+    if key is None:
+        return None
+    return session.scalar(select(Atlas).where(Atlas.owner == owner, Atlas.idempotency_key == key))
 
 
-def _same(atlas: Atlas, spec: AtlasSpec, weight: float) -> Atlas:
-    if (atlas.spec, atlas.weight) != (spec.model_dump(mode="json"), weight):
+def _same(atlas: Atlas, spec: AtlasSpec, device_kind: DeviceKind, priority: Priority | None, weight: float) -> Atlas:
+    stored = (atlas.spec, atlas.device_kind, atlas.weight)
+    decided = priority is None or priority == atlas.priority  # None: the plan may have decided since
+    if stored != (spec.model_dump(mode="json"), device_kind, weight) or not decided:
         raise Conflict("This Idempotency-Key was used for another atlas.", "Use a new key for a new wish.")
     return atlas
 
@@ -182,12 +214,6 @@ def _check_units(layer: Layer, units: Sequence[int]) -> None:
         raise UnitOutOfRange(detail, f"It has {layer.units}: 0 to {layer.units - 1}.")
 
 
-def _check_open(session: Session, max_open: int) -> None:
-    count = session.scalar(select(func.count()).select_from(Atlas).where(Atlas.state.in_(UNFINISHED))) or 0
-    if count >= max_open:
-        raise Conflict(f"{count} atlases are unfinished, and {max_open} may be at once.", "Wait, or cancel one.")
-
-
 def _recipe_rows(spec: AtlasSpec) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [
         {"hash": r.content_hash(), "name": r.name, "title": r.title, "spec": r.model_dump(mode="json")}
@@ -196,14 +222,12 @@ def _recipe_rows(spec: AtlasSpec) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["hash"])
 
 
-def _new_atlas(network: Network, spec: AtlasSpec, key: str | None, weight: float, moment: datetime) -> Atlas:
+def _new_atlas(network: Network, spec: AtlasSpec, moment: datetime) -> Atlas:
     return Atlas(
         id=time_ordered(moment),
         network_id=network.id,
         spec=spec.model_dump(mode="json"),
         state=AtlasState.QUEUED,
-        weight=weight,
-        idempotency_key=key,
         created_at=moment,
     )
 

@@ -12,6 +12,8 @@ from db import clock, tallies
 from db.bulk import insert_missing
 from db.models import Atlas, AtlasState, Owner, Shard, ShardState
 
+UNFINISHED = (AtlasState.QUEUED, AtlasState.PLANNING, AtlasState.RUNNING)
+
 
 def lock_atlas(session: Session, atlas_id: str) -> Atlas:
     """The atlas as it is now, its row locked until the transaction ends.

@@ -192,7 +192,7 @@ class Atlas(Base):
     created_at: Mapped[datetime]
     planned_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    images: Mapped[int] = mapped_column(default=0)  # unit-images it covers, known once planned
+    images: Mapped[int] = mapped_column(default=0)  # unit-images it covers; 0: not known before it is planned
 
     network: Mapped[Network] = relationship()
 

@@ -70,8 +70,14 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _type(field: FieldInfo) -> str:
-    kinds = {"str": "text", "SecretStr": "secret", "int": "whole number", "float": "number", "Path": "folder"}
-    kinds["bool"] = "true or false"
+    kinds = {
+        "str": "text",
+        "SecretStr": "secret",
+        "int": "whole number",
+        "float": "number",
+        "Path": "folder",
+        "bool": "true or false",
+    }
     choices = getattr(field.annotation, "__args__", None)
     return ", ".join(map(str, choices)) if choices else kinds[getattr(field.annotation, "__name__", "str")]
 

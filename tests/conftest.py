@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
 
 from core.settings import Settings, load_settings
 
@@ -40,8 +42,19 @@ def _find_postgresql() -> None:
     os.environ["PATH"] = os.pathsep.join([*map(str, reversed(folders)), os.environ.get("PATH", os.defpath)])
 
 
+def _steady_properties() -> None:
+    """Property tests draw the same data every time, and a machine that is busy fails none of them."""
+    slow = [HealthCheck.too_slow]
+    fuzzed = bool(os.environ.get("FUZZ_SECONDS"))
+    hypothesis.register_profile(
+        "deepvis", derandomize=not fuzzed, database=None, deadline=None, suppress_health_check=slow
+    )
+    hypothesis.load_profile("deepvis")
+
+
 _clean_surroundings()
 _find_postgresql()
+_steady_properties()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -4,10 +4,12 @@ with running_s3() as s3:
     store = open_store(s3.url)
 """
 
+import functools
 import logging
 import os
+import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,10 +17,30 @@ from typing import Any
 import boto3
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests", "AWS_EC2_METADATA_DISABLED": "true"}
 BUCKET = "pictures"
+
+
+def _one_at_a_time(*names: str) -> None:
+    """Let moto answer changes one after the other: it stumbles over a put of what another put has just replaced."""
+    lock = threading.RLock()
+
+    def locked(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def answer(*given: Any) -> Any:
+            with lock:
+                return method(*given)
+
+        return answer
+
+    for name in names:
+        setattr(S3Response, name, locked(getattr(S3Response, name)))
+
+
+_one_at_a_time("_key_response_put", "_key_response_delete")
 
 
 class S3:

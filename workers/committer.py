@@ -85,7 +85,7 @@ class Committer:
             StoreUnavailable: it does.
         """
         if self._store_failed:
-            self._store.put(PROBE)
+            self._store.delete(self._store.put(PROBE))  # gone again, or the next put of it would write nothing
             self._store_failed = False
 
     def add(self, parcel: Parcel, picture: PreferredPicture) -> None:

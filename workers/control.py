@@ -10,6 +10,7 @@ from db import planning as commands
 from db.bulk import CHUNK_ROWS, chunks
 from db.models import Network, NetworkState
 from db.planning import PlanLease
+from db.quotas import claim_images
 from workers import planning
 from workers.engines import Engine
 from workers.heartbeat import HeldPlan
@@ -72,6 +73,8 @@ def _give_up(runtime: Runtime, lease: PlanLease, error: Exception) -> None:
 def _plan(runtime: Runtime, held: HeldPlan) -> None:
     start, lease, position = time.monotonic(), held.lease, 0
     info = _info(runtime, lease.spec.network)
+    most = runtime.settings.max_images_per_day
+    runtime.ledger.patiently("counting", lambda s: claim_images(s, lease.atlas_id, most))
     engine = runtime.engines.engine(info.source, info.weights_hash)
     shards = planning.cut(info, lease.spec, lambda layer: _cost(runtime, engine, layer), runtime.settings.shard_seconds)
     for chunk in chunks(shards, CHUNK_ROWS):

@@ -12,6 +12,9 @@ from core.specs import SHEET_TILES, AtlasSpec, LayerInfo, NetworkInfo, Recipe, S
 MOST_IMAGES = 512
 """In one shard, unless one sheet's units times the seeds are more: bounds memory and what a lost lease costs."""
 
+MOST_UNIT_SECONDS = 1e9
+"""An estimate beyond this (30 years for one unit) is a slip of the clock, and sums of them must stay finite."""
+
 
 @dataclass(frozen=True)
 class _Cut:
@@ -30,7 +33,7 @@ class _Cut:
 
     @cached_property
     def unit_seconds(self) -> float:
-        return self.image_step_seconds * self.recipe.steps * self.seeds
+        return min(self.image_step_seconds * self.recipe.steps * self.seeds, MOST_UNIT_SECONDS)
 
     @cached_property
     def size(self) -> int:

@@ -11,7 +11,7 @@ from db.queries.atlases import AtlasItem, AtlasView, Failure
 
 LIVE = frozenset({"queued", "planning", "running"})
 _WAITING = {
-    "queued": "A worker will plan it; until then its size is not known",
+    "queued": "It waits for a worker that plans it",
     "planning": "A worker is finding out how much work it is",
 }
 CAN_RETRY = frozenset({"complete_with_failures", "failed", "cancelled"})
@@ -22,6 +22,7 @@ class AtlasRow:
     """An atlas in words."""
 
     id: str
+    owner: str
     network: str
     network_address: str
     state: str
@@ -63,6 +64,7 @@ def atlas_row(atlas: AtlasItem) -> AtlasRow:
     spec, progress = atlas.spec, atlas.progress
     return AtlasRow(
         id=atlas.id,
+        owner=atlas.owner,
         network=atlas.network,
         network_address=addresses.network(atlas.network),
         state=atlas.state.value,

@@ -15,10 +15,11 @@ from api.gallery.networks import network_cards, network_page
 from api.gallery.tiles import hit_tile
 from api.gallery.units import across, beside, heading, provenance, unit_page
 from api.gallery.workers import workers_page
-from api.security import COOKIE
+from api.security import callers, forgery
+from api.security.cookies import SESSION, read_cookie
 from api.services import services
 from core.recipes import DEFAULT_RECIPES, NAMED_RECIPES
-from core.specs import MAX_SEEDS, MAX_STEPS
+from core.specs import MAX_SEEDS, MAX_STEPS, Scope
 from db.queries.atlases import AtlasPage, get_atlas, list_atlases
 from db.queries.networks import get_network, network_names
 from db.queries.recipes import get_recipe, recipes_of_network
@@ -56,7 +57,10 @@ def vocabulary() -> dict[str, object]:
         "empty_pictures": words.EMPTY_PICTURES,
         "kinds": words.KINDS,
         "library_version": version("deepvis"),
-        "signed_in": COOKIE in request.cookies,
+        "may_change": callers.may_change,
+        "may_submit": callers.may(Scope.SUBMIT),
+        "signed_in": bool(read_cookie(SESSION)),
+        "sign_out_value": forgery.session_value(),
     }
 
 

@@ -2,23 +2,26 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from celery import Celery
 from flask import Flask, Response
 
-from api import security
 from api.problems import answer
+from api.security.callers import may
+from api.security.forgery import is_own_or_no_page
 from api.services import services
 from broker import messages
 from core.errors import NotDescribed, NotReady
+from core.specs import DeviceKind, Scope
 from db import networks
 
 log = logging.getLogger(__name__)
 
 
-def ask_for_plan(atlas_id: str) -> None:
-    """Tell a worker that an atlas waits to be planned."""
-    _tell(messages.send_plan, atlas_id)
+def ask_for_plan(atlas_id: str, device_kind: str) -> None:
+    """Tell a worker on a device of the atlas's kind that it waits to be planned."""
+    _tell(partial(messages.send_plan, device_kind=DeviceKind(device_kind)), atlas_id)
 
 
 def ask_for_description(network: str) -> None:
@@ -36,12 +39,13 @@ def ask_for_description(network: str) -> None:
 def register(app: Flask) -> None:
     """Whenever the layers of a network are missed, ask for them; the client comes back for them.
 
-    Not for a page of another site: an image whose address is ours must not make a worker load a network.
+    Not for a page of another site: an image whose address is ours must not make a worker load a network. Nor for a
+    token that only allows reading.
     """
 
     @app.errorhandler(NotDescribed)
     def not_described(error: NotDescribed) -> Response:
-        if security.is_own_or_no_page():
+        if is_own_or_no_page() and may(Scope.SUBMIT):
             ask_for_description(error.network)
         return answer(error)
 

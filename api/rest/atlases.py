@@ -1,4 +1,4 @@
-"""Atlases: asked for, looked at, cancelled, tried again."""
+"""Atlases: asked for, looked at, cancelled, tried again, weighed."""
 
 from typing import Any
 
@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from api.rest.asking import ask_for_plan
 from api.rest.networks import Links
 from api.rest.paging import PageQuery, link_header
-from api.rest.wishes import AtlasWish
+from api.rest.wishes import AtlasWish, WeightWish
+from api.security.callers import caller, check_owner
 from api.services import services
 from core.specs import NETWORK_NAME
 from db import atlases as commands
@@ -79,15 +80,18 @@ def create_atlas(headers_data: IdempotencyHeaders, json_data: AtlasWish) -> tupl
         atlas, created = commands.create(
             session,
             spec,
-            idempotency_key=headers_data.idempotency_key,
+            owner=caller().owner,
+            device_kind=json_data.device,
+            priority=json_data.priority,
             weight=json_data.weight,
+            idempotency_key=headers_data.idempotency_key,
             max_open=parts.settings.max_open_atlases,
+            max_images_per_day=parts.settings.max_images_per_day,
         )
-        atlas_id = atlas.id
     if created:
-        ask_for_plan(atlas_id)
+        ask_for_plan(atlas.id, atlas.device_kind)
     replayed = {} if created else {"Idempotent-Replayed": "true"}
-    return _show(atlas_id), 202, {"Location": _address(atlas_id), **replayed}
+    return _show(atlas.id), 202, {"Location": _address(atlas.id), **replayed}
 
 
 @blueprint.get("")
@@ -125,6 +129,7 @@ def cancel_atlas(atlas_id: str) -> AtlasAnswer:
     What waits is dropped at once, what is being computed stops within seconds; what is done is kept.
     """
     with services().sessions.begin() as session:
+        _check_mine(session, atlas_id)
         commands.request_cancel(session, atlas_id)
     return _show(atlas_id)
 
@@ -135,11 +140,30 @@ def retry_atlas(atlas_id: str) -> AtlasAnswer:
     """Try again what failed, and resume what was cancelled."""
     parts = services()
     with parts.sessions.begin() as session:
+        _check_mine(session, atlas_id)
         commands.retry_failed(session, atlas_id, max_open=parts.settings.max_open_atlases)
-        queued = session.get_one(Atlas, atlas_id).state == AtlasState.QUEUED
-    if queued:
-        ask_for_plan(atlas_id)
+        atlas = session.get_one(Atlas, atlas_id)
+    if atlas.state == AtlasState.QUEUED:
+        ask_for_plan(atlas_id, atlas.device_kind)
     return _show(atlas_id)
+
+
+@blueprint.post("/<atlas_id>/weight")
+@blueprint.input(WeightWish, location="json", example={"weight": 2.5})
+@blueprint.output(AtlasAnswer)
+def weigh_atlas(atlas_id: str, json_data: WeightWish) -> AtlasAnswer:
+    """Give an unfinished atlas another share of the workers."""
+    with services().sessions.begin() as session:
+        _check_mine(session, atlas_id)
+        commands.weigh(session, atlas_id, json_data.weight)
+    return _show(atlas_id)
+
+
+def _check_mine(session: Session, atlas_id: str) -> None:
+    """Refuse a change to somebody else's atlas, unless to an admin. One that does not exist is left to the command."""
+    atlas = session.get(Atlas, atlas_id)
+    if atlas is not None:
+        check_owner(atlas.owner)
 
 
 def progress(sessions: sessionmaker[Session], atlas_id: str) -> ProgressAnswer:
@@ -155,7 +179,8 @@ def progress(sessions: sessionmaker[Session], atlas_id: str) -> ProgressAnswer:
 
 def links(atlas: queries.AtlasItem) -> dict[str, str]:
     """Addresses of what belongs to an atlas."""
-    actions: Any = {name: url_for(f"atlases.{name}_atlas", atlas_id=atlas.id) for name in ("cancel", "retry")}
+    actions: Any = {name: url_for(f"atlases.{name}_atlas", atlas_id=atlas.id) for name in ("cancel", "retry", "weigh")}
+    actions["weight"] = actions.pop("weigh")
     return {
         "self": _address(atlas.id),
         "progress": url_for("atlases.show_progress", atlas_id=atlas.id),

@@ -11,7 +11,7 @@ from flask import Response, current_app, request
 
 from api.rest.atlases import ProgressAnswer, progress
 from api.services import services
-from db.atlases import UNFINISHED
+from db.completion import UNFINISHED
 
 blueprint = APIBlueprint("events", __name__, url_prefix="/api/v1/atlases", tag="Atlases")
 

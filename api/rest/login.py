@@ -1,13 +1,13 @@
-"""Logging a browser in: the token is typed once, a cookie that is made from it stays."""
-
-import time
+"""Logging a browser in: the token is typed once, a cookie stays. Both are kept as hashes only."""
 
 from apiflask import APIBlueprint
 from flask import Response, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from api import security
+from api.security import callers, forgery
+from api.security.cookies import SESSION, delete_cookie, read_cookie, set_cookie
 from api.services import services
+from db import tokens
 
 blueprint = APIBlueprint("login", __name__, enable_openapi=False)
 
@@ -15,36 +15,34 @@ blueprint = APIBlueprint("login", __name__, enable_openapi=False)
 @blueprint.get("/login")
 def form() -> str:
     """The form that asks for a token."""
-    return render_template("login.html", next=_own_path(request.args.get("next", "")))
+    return _form(_own_path(request.args.get("next", "")))
 
 
 @blueprint.post("/login")
 def enter() -> BaseResponse:
-    """Set the cookie if the token is right."""
-    token = request.form.get("token", "").strip()
+    """Log the browser in if the token is right."""
     target = _own_path(request.form.get("next", ""))
-    if not security.token_is_accepted(token, services().settings.accepted_tokens):
-        return Response(
-            render_template("login.html", next=target, error="That is not one of this server's tokens."), 401
-        )
+    caller = callers.by_token(request.form.get("token", "").strip())
+    if caller is None or caller.grant is None:
+        return Response(_form(target, "That is not a token with which this server can be asked."), 401)
+    with services().sessions.begin() as session:
+        cookie, seconds = tokens.log_in(session, caller.grant.token_id)
     response = redirect(target, 303)
-    response.set_cookie(
-        security.COOKIE,
-        security.make_cookie(token, time.time()),
-        max_age=security.COOKIE_SECONDS,
-        httponly=True,
-        samesite="Strict",
-        secure=request.is_secure,
-    )
+    set_cookie(response, SESSION, cookie, seconds)
     return response
 
 
 @blueprint.post("/logout")
 def leave() -> BaseResponse:
-    """Forget the cookie."""
+    """End the login, here and in the database."""
+    callers.log_out(read_cookie(SESSION))
     response = make_response(redirect("/login", 303))
-    response.delete_cookie(security.COOKIE, httponly=True, samesite="Strict", secure=request.is_secure)
+    delete_cookie(response, SESSION)
     return response
+
+
+def _form(target: str, error: str = "") -> str:
+    return render_template("login.html", next=target, error=error, form_value=forgery.log_in_value())
 
 
 def _own_path(path: str) -> str:

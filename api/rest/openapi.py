@@ -1,10 +1,14 @@
 """What completes the OpenAPI document that APIFlask derives from the views."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from apiflask import APIFlask
 
 from api.problems import MEDIA_TYPE, Problem
+from api.security import scopes
+from api.security.cookies import SESSION
+from core.specs import Scope
 
 DESCRIPTION = """\
 Ask for an atlas of a network and browse what comes of it. Every list is paged by `limit` and `cursor`; every error is
@@ -19,8 +23,17 @@ TAGS = [
     {"name": "Service", "description": "Workers, queues and health"},
 ]
 _SCHEMES = {
-    "token": {"type": "http", "scheme": "bearer", "description": "One of the tokens in DEEPVIS_TOKENS, if any are set"},
-    "cookie": {"type": "apiKey", "in": "cookie", "name": "deepvis_session", "description": "Set by the form at /login"},
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API token. Its scope is read, submit or admin; each includes those before it",
+    },
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SESSION,
+        "description": f"Set by the form at /login; over HTTPS its name is __Host-{SESSION}",
+    },
 }
 _IN_ADDRESSES = {
     "name": "Name of the network",
@@ -31,6 +44,8 @@ _IN_ADDRESSES = {
     "picture_id": "The picture's `id`",
     "key": "SHA-256 of the sheet, 64 hex digits",
 }
+NO_NUL = r"^[^\x00]*$"
+_FIXED = {"pattern", "enum", "const", "format"}
 _ANYTHING_MAY_GO_WRONG = {
     "description": "A problem document: what is wrong and what would be right",
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -62,24 +77,32 @@ def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs"))
     schemas["Problem"] = problem
+    _require_tags(schemas)
     document["tags"] = TAGS
-    document["security"] = [{"token": []}, {"cookie": []}, {}]
-    for path, operations in document["paths"].items():
+    for operations in document["paths"].values():
         for operation in operations.values():
-            _complete_operation(operation)
-            if path in {"/healthz", "/readyz"}:
-                operation["security"] = []
+            _complete_operation(operation, schemas)
     return document
 
 
-def _complete_operation(operation: dict[str, Any]) -> None:
+def _complete_operation(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    if (body := operation.get("requestBody")) is not None:
+        body["required"] = True
+        refuse_nul(body["content"], schemas)
+    refuse_nul(operation["parameters"], schemas)
     operation["responses"]["default"] = _ANYTHING_MAY_GO_WRONG
-    operation["operationId"] = operation["operationId"].split("_", 2)[2]  # APIFlask's is method_blueprint_function
+    method, blueprint, operation["operationId"] = operation["operationId"].split("_", 2)  # as APIFlask makes it
+    operation["security"] = _security(scopes.needed(f"{blueprint}.{operation['operationId']}", method.upper()))
     for parameter in operation["parameters"]:
         if parameter["in"] == "header":
             parameter["name"] = parameter["name"].title()
         if parameter["in"] == "path":
             parameter["description"] = _IN_ADDRESSES[parameter["name"]]
+
+
+def _security(needed: Scope | None) -> list[dict[str, list[str]]]:
+    """Any one of these is enough; the empty one is for this machine, where no token may be needed."""
+    return [] if needed is None else [{"token": [needed.value]}, {"cookie": [needed.value]}, {}]
 
 
 def _name_once(document: dict[str, Any], schemas: dict[str, Any]) -> None:
@@ -106,5 +129,37 @@ def _short_reference(reference: str) -> str:
     return f"{folder}/{_short(name)}"
 
 
+def _name(reference: str) -> str:
+    return reference.rpartition("/")[2]
+
+
 def _short(name: str) -> str:
     return name.rpartition(".")[2]
+
+
+def _require_tags(schemas: dict[str, Any]) -> None:
+    """Say that the field which tells the members of a union apart is required: it has a default only in Python."""
+    for union in [part for schema in schemas.values() for part in _parts(schema) if "discriminator" in part]:
+        discriminator = union["discriminator"]
+        for reference in discriminator.get("mapping", {}).values():
+            required = schemas[_name(reference)].setdefault("required", [])
+            if discriminator["propertyName"] not in required:
+                required.append(discriminator["propertyName"])
+
+
+def refuse_nul(part: Any, schemas: dict[str, Any], seen: frozenset[str] = frozenset()) -> None:
+    """Say of every free text within `part` of a request that NUL is refused (`api.bodies`, `api.security`)."""
+    for schema in _parts(part):
+        if schema.get("type") == "string" and not _FIXED & schema.keys():
+            schema["pattern"] = NO_NUL
+        elif isinstance(reference := schema.get("$ref"), str) and (name := _name(reference)) not in seen:
+            refuse_nul(schemas[name], schemas, seen | {name})
+
+
+def _parts(part: Any) -> Iterator[dict[str, Any]]:
+    """Every object within a part of the document, itself included."""
+    if isinstance(part, dict):
+        yield part
+    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    for each in inner:
+        yield from _parts(each)

@@ -11,6 +11,7 @@ from api.rest import (
     metrics,
     networks,
     openapi,
+    parameters,
     pictures,
     recipes,
     reference,
@@ -26,5 +27,6 @@ def register(app: APIFlask) -> None:
     """Add every resource to `app`, and complete its OpenAPI document."""
     openapi.prepare(app)
     asking.register(app)
+    parameters.register(app)
     for module in _MODULES:
         app.register_blueprint(module.blueprint)

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from core.recipes import resolve
-from core.specs import MAX_SEEDS, MAX_STEPS, NETWORK_NAME, AtlasSpec, Recipe
+from core.specs import MAX_SEEDS, MAX_STEPS, NETWORK_NAME, WHOLE, AtlasSpec, DeviceKind, Priority, Recipe, Whole
 
 MAX_UNITS = 65_536
 """Most units that one atlas may list; no layer of a known network has as many."""
 MAX_LAYERS = 4096
 MAX_RECIPES = 32
 MAX_UNIT = 10_000_000
+MAX_WEIGHT = 100
 
 RANGE = r"([0-9]{1,8})(?:-([0-9]{1,8}))?"
 """Units in a text: "0-63", or "7" alone."""
@@ -23,13 +24,27 @@ def _is_name(value: Any) -> str:
 
 
 UnitOrRange = Annotated[
-    Annotated[int, Field(ge=0, le=MAX_UNIT, strict=True), Tag("unit")]
+    Annotated[int, Field(ge=0, le=MAX_UNIT, strict=True), WHOLE, Tag("unit")]
     | Annotated[str, Field(max_length=20, json_schema_extra={"pattern": f"^{RANGE}$"}), Tag("range")],
     Discriminator(lambda value: "range" if isinstance(value, str) else "unit"),
 ]
 NameOrRecipe = Annotated[
     Annotated[str, Field(max_length=64), Tag("name")] | Annotated[Recipe, Tag("recipe")], Discriminator(_is_name)
 ]
+Weight = Annotated[
+    float,
+    Field(
+        gt=0, le=MAX_WEIGHT, strict=True, description="Its share of the workers beside the same owner's other atlases"
+    ),
+]
+
+
+class WeightWish(BaseModel):
+    """What an unfinished atlas should weigh."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: Weight
 
 
 class AtlasWish(BaseModel):
@@ -47,11 +62,15 @@ class AtlasWish(BaseModel):
     recipes: list[NameOrRecipe] = Field(
         default=[], max_length=MAX_RECIPES, description="Names of recipes, or whole ones; none: the default five"
     )
-    seeds: int = Field(default=1, ge=1, le=MAX_SEEDS, strict=True, description="Pictures per unit and recipe")
-    steps: Annotated[int, Field(ge=1, le=MAX_STEPS, strict=True)] | None = Field(
+    seeds: Whole = Field(default=1, ge=1, le=MAX_SEEDS, description="Pictures per unit and recipe")
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS, strict=True), WHOLE] | None = Field(
         default=None, description="Steps of every recipe; none: each recipe's own"
     )
-    weight: float = Field(default=1.0, gt=0, le=100, description="Its share of the workers beside other atlases")
+    device: DeviceKind = Field(default=DeviceKind.ANY, description="What kind of device may compute it")
+    priority: Priority | None = Field(
+        default=None, description="Who is served first; none: interactive if it is small, else batch"
+    )
+    weight: Weight = 1.0
 
     @field_validator("units")
     @classmethod

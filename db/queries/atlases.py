@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from core.errors import NotFound
-from core.specs import AtlasSpec
+from core.specs import AtlasSpec, DeviceKind, Priority
 from db import clock, tallies
 from db.models import Atlas, AtlasState, Network, Shard, ShardState
 from db.queries.paging import View, cut, decode_cursor, encode_cursor
@@ -24,7 +24,7 @@ MAX_FAILURES = 100
 class Progress(View):
     """How far an atlas is. Images of a running shard count by the fraction that its worker last reported."""
 
-    images: int  # 0 until it is planned
+    images: int  # 0 while not known
     images_done: int
     fraction: float  # 0..1
     shards: dict[ShardState, int]  # how many in each state; states without shards are left out
@@ -51,6 +51,9 @@ class AtlasItem(View):
     state: AtlasState
     error: str | None
     spec: AtlasSpec
+    owner: str
+    device_kind: DeviceKind
+    priority: Priority | None  # None: not asked for, and not planned yet
     weight: float
     created_at: datetime
     planned_at: datetime | None
@@ -137,6 +140,9 @@ def _item(atlas: Atlas, progress: Progress) -> AtlasItem:
         state=AtlasState(atlas.state),
         error=atlas.error,
         spec=AtlasSpec.model_validate(atlas.spec),
+        owner=atlas.owner,
+        device_kind=DeviceKind(atlas.device_kind),
+        priority=Priority(atlas.priority) if atlas.priority else None,
         weight=atlas.weight,
         created_at=atlas.created_at,
         planned_at=atlas.planned_at,

@@ -4,13 +4,22 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from math import inf, isfinite
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from core.errors import InvalidRequest
 
 Row = TypeVar("Row")
+
+
+def finite(value: float | None) -> float | None:
+    """`value`, or None where it is infinite or not a number: JSON knows neither."""
+    return value if value is not None and isfinite(value) else None
+
+
+Finite = Annotated[float | None, BeforeValidator(finite)]
 
 
 class View(BaseModel):
@@ -53,8 +62,8 @@ def _fits(value: object, wanted: type) -> bool:
     if isinstance(value, bool):
         return False
     if wanted is float:
-        return value is None or isinstance(value, int | float)
+        return value is None or (isinstance(value, int | float) and abs(value) < inf)
     if wanted is int:
         return isinstance(value, int) and abs(value) < 2**62
-    # Half of a surrogate pair, which JSON can say, is text that no database can be asked about.
-    return isinstance(value, str) and value.encode(errors="ignore").decode() == value
+    # NUL and halves of surrogate pairs, which JSON can say, are nothing that a database can be asked about.
+    return isinstance(value, str) and "\0" not in value and value.encode(errors="ignore").decode() == value

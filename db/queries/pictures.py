@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, joinedload
 from core.errors import NotFound
 from core.specs import UnitAddress
 from db.models import Layer, Network, Picture, PictureState
-from db.queries.paging import View
+from db.queries.paging import Finite, View
 from db.queries.recipes import RecipeItem, recipe_item
 
 MAX_ID = 2**31 - 1
@@ -38,7 +38,7 @@ class PictureView(View):
     thumbnail: Thumbnail | None
     width: int
     height: int
-    activation: float | None  # of the picture
+    activation: Finite  # of the picture
     best_step: int | None  # at which the picture was seen
     strongest_step: int | None  # first step at which the unit was its layer's strongest
     seconds: float

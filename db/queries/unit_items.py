@@ -6,7 +6,7 @@ from sqlalchemy import Select, select
 
 from core.specs import UnitAddress
 from db.models import Layer, Network, Picture, PictureState
-from db.queries.paging import View
+from db.queries.paging import Finite, View
 from db.queries.pictures import Thumbnail, label_of, thumbnail
 
 
@@ -17,7 +17,7 @@ class UnitItem(View):
     address: str  # layer:unit
     label: str | None
     state: PictureState | None
-    activation: float | None
+    activation: Finite
     picture: int | None  # its id
     thumbnail: Thumbnail | None
     width: int | None

@@ -12,7 +12,7 @@ from core.errors import InvalidRequest, UnitOutOfRange, UnknownLayer, nearest
 from core.specs import MAX_SEEDS, LayerInfo, UnitAddress
 from db import networks
 from db.models import Layer, Network, Picture
-from db.queries.paging import View, cut, decode_cursor, encode_cursor
+from db.queries.paging import View, cut, decode_cursor, encode_cursor, finite
 from db.queries.pictures import PictureView, label_of, picture_view
 from db.queries.recipes import RecipeItem, choose_recipe, recipes_of_layers, shown_order
 from db.queries.strips import LabelHit, LayerStrip, find_labels, layer_strip
@@ -167,7 +167,7 @@ def _keys(session: Session, layer: Layer, recipe: RecipeItem | None, seed: int, 
     sign = 1.0 if recipe.direction == "silence" else -1.0
     statement = select(Picture.unit, Picture.activation).where(Picture.activation.is_not(None))
     mine = statement.where(Picture.layer_id == layer.id, Picture.recipe_hash == recipe.hash, Picture.seed == seed)
-    strength = {unit: sign * activation for unit, activation in session.execute(mine) if activation is not None}
+    strength = {unit: sign * a for unit, activation in session.execute(mine) if (a := finite(activation)) is not None}
     return sorted((strength.get(unit, inf), unit) for unit in units)
 
 

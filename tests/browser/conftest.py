@@ -20,6 +20,7 @@ PHONE = {"width": 390, "height": 844}
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
+    "--host-resolver-rules=MAP *.example 127.0.0.1",  # names that a browser trusts no more than those of other machines
 )  # fmt: skip
 
 

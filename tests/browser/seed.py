@@ -30,7 +30,7 @@ from core.specs import (
     Recipe,
     Window,
 )
-from db import models
+from db import models, tallies
 from db.migrate import upgrade
 from db.session import make_engine, make_sessions
 from store import PictureStore, open_store
@@ -237,6 +237,7 @@ def add_shards(
                     shard.lease_expires_at = now + timedelta(hours=1)
             atlas.images += shard.images
             session.add(shard)
+    tallies.recount(session, atlas_id)
 
 
 def make_shard(atlas_id: str, layer: models.Layer, start: int, now: datetime) -> models.Shard:

@@ -115,7 +115,7 @@ def test_same_key_at_the_same_moment_gives_one_atlas(sessions: Sessions) -> None
 def test_open_atlases_are_limited(sessions: Sessions) -> None:
     with sessions.begin() as session:
         atlas, _ = atlases.create(session, wish(), max_open=1)
-        with pytest.raises(Conflict, match="1 atlases are unfinished"):
+        with pytest.raises(Conflict, match="1 atlases of 'local' are unfinished"):
             atlases.create(session, wish(), max_open=1)
         atlases.request_cancel(session, atlas.id)
         atlases.create(session, wish(), max_open=1)

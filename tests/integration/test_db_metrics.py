@@ -49,7 +49,9 @@ def two_atlases(sessions: Sessions) -> tuple[str, str]:
         session.execute(update(Atlas).where(Atlas.id == second).values(priority="interactive"))
         ids = list(session.scalars(select(Shard.id).where(Shard.atlas_id == first).order_by(Shard.id)))
     with sessions.begin() as session:
-        workers.beat(session, WorkerBeat(id="w", host="h", pid=1, device="cpu", queues="shards", versions={}))
+        workers.beat(
+            session, WorkerBeat(id="w", host="h", pid=1, device="cpu", device_kind="cpu", queues="shards", versions={})
+        )
     for shard_id in ids[:2]:
         with sessions.begin() as session:
             assert lease_shard(session, shard_id, "w", 60)
@@ -104,7 +106,9 @@ def test_atlases_and_failures(sessions: Sessions, two_atlases: tuple[str, str]) 
 def test_workers_that_live_and_that_are_gone(sessions: Sessions) -> None:
     with sessions.begin() as session:
         for name in ("lives", "silent", "stopped", "forgotten"):
-            workers.beat(session, WorkerBeat(id=name, host="h", pid=1, device="cpu", queues="", versions={}))
+            workers.beat(
+                session, WorkerBeat(id=name, host="h", pid=1, device="cpu", device_kind="cpu", queues="", versions={})
+            )
     with sessions.begin() as session:
         workers.stop(session, "stopped")
         moment = clock.now(session)

@@ -234,7 +234,7 @@ def test_atlas_that_has_no_plan_knows_nothing(sessions: Sessions) -> None:
         atlas = get_atlas(session, atlas_id)
     assert (atlas.network, atlas.state, atlas.spec.recipes) == ("tiny", AtlasState.QUEUED, (FOURIER,))
     progress = atlas.progress
-    assert (progress.images, progress.images_done, progress.fraction, progress.shards) == (0, 0, 0.0, {})
+    assert (progress.images, progress.images_done, progress.fraction, progress.shards) == (9, 0, 0.0, {})
     assert (progress.images_per_second, progress.seconds_left) == (None, None)
 
 

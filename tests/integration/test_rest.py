@@ -86,7 +86,7 @@ def waiting_messages(redis: Redis) -> list[str]:
     import redis as client_library
 
     with client_library.Redis(port=redis.port) as client:
-        return [json.loads(message)["headers"]["task"] for message in client.lrange("deepvis:control", 0, -1)]
+        return [json.loads(message)["headers"]["task"] for message in client.lrange("deepvis:deepvis.any", 0, -1)]
 
 
 def test_an_atlas_is_asked_for_watched_and_cancelled(web: httpx.Client, redis: Redis) -> None:
@@ -160,24 +160,26 @@ def test_without_a_broker_atlases_are_accepted_quickly(demo: Installation) -> No
 
 
 def test_a_server_for_other_machines_needs_tokens(demo: Installation) -> None:
-    refused = subprocess.run(
-        [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "api.wsgi:application()"],
-        cwd=ROOT,
-        env=demo.env | {"DEEPVIS_HOST": "0.0.0.0"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert refused.returncode != 0
-    assert "DEEPVIS_TOKENS" in refused.stderr
-    with serving(demo, host="0.0.0.0", tokens="one-long-random-token") as web:
-        assert web.get("/api/v1/networks").status_code == 401
-        assert web.get("/api/v1/networks", headers={"Authorization": "Bearer one-long-random-token"}).status_code == 200
+    with serving(demo, host="0.0.0.0") as web:
+        for path, status in {"/healthz": 200, "/readyz": 200, "/login": 200, "/api/v1/networks": 401}.items():
+            assert web.get(path).status_code == status, path
+        (said,) = [line for line in (demo.settings.home_path / "web.log").read_text().splitlines() if "token" in line]
+        assert "`deepvis tokens make NAME" in said
+        command = [sys.executable, "-m", "cli", "tokens", "make", "lab", "--scope", "submit", "--expires", "1d"]
+        made = subprocess.run(command, cwd=ROOT, env=demo.env, capture_output=True, text=True, check=True)
+        token = made.stdout.strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        assert web.get("/api/v1/networks", headers=headers).status_code == 200
+        assert web.post("/api/v1/atlases", json=WISH, headers=headers).json()["owner"] == "lab"
         for scheme, secure in (("http", False), ("https", True)):  # as a proxy on this machine says
-            form, said = {"token": "one-long-random-token"}, {"X-Forwarded-Proto": scheme}
-            cookie = web.post("/login", data=form, headers=said).headers["Set-Cookie"]
+            said = {"X-Forwarded-Proto": scheme}
+            web.cookies.clear()
+            page = web.get("/login", headers=said)
+            form = {"token": token, "form": re.findall(r'name="form" value="([^"]+)"', page.text)[-1]}
+            own = {"Cookie": page.headers["Set-Cookie"].partition(";")[0]}  # httpx keeps no Secure cookie on HTTP
+            cookie = web.post("/login", data=form, headers={**said, **own}).headers["Set-Cookie"]
             assert ("Secure" in cookie) is secure
+            assert cookie.startswith("__Host-") is secure
 
 
 def test_the_five_lines_of_the_documentation_run(web: httpx.Client, demo: Installation, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from core.errors import Conflict
 from core.settings import load_settings
-from core.specs import NetworkSource
+from core.specs import DeviceKind, NetworkSource
 from db import networks, workers
 from db.leases import Lease, commit_shard, lease_shard
 from db.models import Shard
@@ -177,7 +177,10 @@ def test_a_short_grace_is_for_times_without_workers(sessions: Sessions) -> None:
     settings = load_settings()
     check_grace(sessions, settings, 0)
     with sessions.begin() as session:
-        workers.beat(session, WorkerBeat(id="w", host="h", pid=1, device="cpu", queues="q", versions={}))
+        workers.beat(
+            session,
+            WorkerBeat(id="w", host="h", pid=1, device="cpu", device_kind=DeviceKind.CPU, queues="q", versions={}),
+        )
     check_grace(sessions, settings, DAY)
     with pytest.raises(Conflict, match="stop them first"):
         check_grace(sessions, settings, least_grace_seconds(settings) - 1)

@@ -105,6 +105,15 @@ def test_an_atlas_of_a_network_nobody_has_looked_at(installation: Installation):
             atlases.request_cancel(session, atlas_id)
 
 
+def test_an_atlas_that_turns_out_to_be_too_many_images_is_not_planned(installation: Installation):
+    wish = AtlasSpec(network="squeezenet1_1@random", recipes=resolve(["bold"], 1))
+    with installation.worker(max_images_per_day=1000):
+        installation.wait_described()
+        atlas = installation.wait_state(installation.create(wish), "failed")
+    assert "may ask for 1000 unit-images in 24 hours" in atlas.error
+    assert installation.shards(atlas.id) == []
+
+
 def test_cancelling_stops_the_running_shard_and_the_worker_goes_on(installation: Installation):
     with installation.worker():
         installation.wait_described()

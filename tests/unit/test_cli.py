@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from cli.embedded_redis import find_server, server_version, write_configuration
 from cli.main import main
-from cli.parse import name_list, unit_list
+from cli.parse import lifetime, name_list, unit_list
 from cli.ports import free_port, is_free, usual_or_free
 from cli.running import Running, claim, connected_settings, read_running, write_note
 from cli.texts import duration, size, without_password
@@ -75,9 +75,25 @@ def test_names() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "seconds"), [("1h", 3600), ("90d", 90 * 86_400), ("52w", 52 * 7 * 86_400), ("never", None)]
+)
+def test_lifetimes(text: str, seconds: float | None) -> None:
+    assert lifetime(CONTEXT, OPTION, text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "d", "0d", "-1d", "9", "1.5d", "90 days", "²d", "99999w", "Never"])
+def test_lifetimes_that_are_none(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="never"):
+        lifetime(CONTEXT, OPTION, text)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("--units", "3-1"),
+        ("--device", "tpu"),
+        ("--priority", "first"),
+        ("--weight", "0"),
         ("--seeds", "10"),
         ("--seeds", "0"),
         ("--steps", "-1"),
@@ -119,12 +135,6 @@ def test_a_home_that_is_no_folder_is_named(home: Path) -> None:
     result = run("up")
     assert result.exit_code == 2
     assert "DEEPVIS_HOME" in result.stderr
-
-
-def test_listening_beyond_loopback_needs_tokens(home: Path) -> None:
-    result = run("api", "--host", "0.0.0.0")
-    assert result.exit_code == 2
-    assert "DEEPVIS_TOKENS" in result.stderr
 
 
 def test_the_web_server_asks_for_tables_in_two_lines(home: Path) -> None:

@@ -15,7 +15,8 @@ from api.services import EXTENSION, Services
 from cli.main import main
 from core.recipes import BOLD
 from core.settings import Settings
-from db import atlases, leases, networks
+from core.specs import Scope
+from db import atlases, leases, networks, tokens
 from db.migrate import upgrade
 from deepvis.networks import find_source, load_network
 from tests.integration import records
@@ -74,13 +75,23 @@ def submitted(result: Result) -> str:
 
 def test_an_atlas_is_submitted_with_all_its_wishes(services: Services) -> None:
     wishes = ("--layers", "conv", "--units", "0-2,4", "--recipes", "bold", "--seeds", "2", "--steps", "7")
-    result = run("atlas", "tiny", *wishes)
+    result = run("atlas", "tiny", *wishes, "--device", "gpu", "--priority", "batch", "--weight", "2.5")
     atlas_id = submitted(result)
     assert result.stdout.splitlines()[1].endswith(f"/atlases/{atlas_id}")
     with services.sessions() as session:
-        spec = session.get_one(atlases.Atlas, atlas_id).spec
+        atlas = session.get_one(atlases.Atlas, atlas_id)
+    spec = atlas.spec
+    assert (atlas.owner, atlas.device_kind, atlas.priority, atlas.weight) == ("local", "gpu", "batch", 2.5)
     assert (spec["layers"], spec["units"], spec["seeds"]) == (["conv"], [0, 1, 2, 4], 2)
     assert [(recipe["name"], recipe["steps"]) for recipe in spec["recipes"]] == [("bold", 7)]
+
+
+def test_an_atlas_is_weighed(services: Services) -> None:
+    atlas_id = submitted(run("atlas", "tiny"))
+    assert run("weigh", atlas_id, "0.5").output == f"{atlas_id}: weight 0.5\n"
+    with services.sessions() as session:
+        assert session.get_one(atlases.Atlas, atlas_id).weight == 0.5
+    assert run("weigh", atlas_id, "0").exit_code == 2
 
 
 def test_what_the_api_refuses_is_told_with_its_remedy(services: Services) -> None:
@@ -125,6 +136,28 @@ def _work_when_pending(services: Services, shard_id: int) -> None:
                 break
         pause.wait(0.05)
     work(services.sessions, shard_id, "still out of luck")
+
+
+def test_a_token_that_asks_too_often_is_waited_for(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    with services.sessions.begin() as session:
+        token = tokens.make(session, "alice", Scope.READ, limits=tokens.Limits(requests_per_minute=2))
+    monkeypatch.setenv("DEEPVIS_TOKEN", token)
+    waits: list[float] = []
+    monkeypatch.setattr("cli.client.time.sleep", waits.append)
+    assert run("status").exit_code == 0  # two requests
+    result = run("status")
+    assert result.exit_code == 2
+    assert "may ask for 2 requests a minute" in result.stderr
+    assert len(waits) == 3
+    assert all(1 <= seconds <= 60 for seconds in waits)
+
+
+def test_a_wrong_token_is_told_with_its_remedy(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPVIS_TOKEN", "dv_wrong")
+    result = run("status")
+    assert result.exit_code == 2
+    assert "DEEPVIS_TOKEN" in result.stderr
+    assert "deepvis tokens make" in result.stderr
 
 
 def test_an_unknown_atlas(services: Services) -> None:

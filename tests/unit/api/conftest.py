@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from werkzeug.test import TestResponse
 
 from api import create_app
 from api.services import EXTENSION, Services
+from broker.app import queue_name
 from core.settings import Settings
+from core.specs import DeviceKind, Scope
+from db import tokens
 from db.leases import commit_shard, lease_shard
 from db.migrate import upgrade
 from db.models import Base
@@ -41,15 +45,37 @@ class Front:
             }
         return rows | {"files": len(list(self.services.store.entries()))}
 
-    def messages(self) -> list[tuple[str, list[Any]]]:
-        """The task names and arguments sent since this was last asked."""
+    def messages(self, kind: DeviceKind = DeviceKind.ANY) -> list[tuple[str, list[Any]]]:
+        """The task names and arguments sent since this was last asked, to workers on such devices."""
         found = []
-        with self.services.celery.connection_for_read() as connection, connection.SimpleQueue("control") as queue:
+        celery = self.services.celery
+        with celery.connection_for_read() as connection, connection.SimpleQueue(queue_name(kind)) as queue:
             while queue.qsize():
                 message = queue.get(block=False)
                 found.append((message.headers["task"], message.payload[0]))
                 message.ack()
         return found
+
+    def token(self, name: str = "alice", scope: Scope = Scope.ADMIN, **options: Any) -> str:
+        """A new API token; `options` are those of `db.tokens.make`."""
+        with self.services.sessions.begin() as session:
+            return tokens.make(session, name, scope, **options)
+
+    def log_in(self, token: str, **options: Any) -> TestResponse:
+        """Type a token into the form at /login, as a browser does; `options` are those of the test client."""
+        page = self.client.get("/login", base_url=options.get("base_url"))
+        return self.client.post("/login", data={"token": token, "form": form_value(page)}, **options)
+
+
+def form_value(page: TestResponse, action: str = "/login") -> str:
+    """What the hidden field of a page's form carries."""
+    form = page.text.partition(f'action="{action}"')[2].partition("</form>")[0]
+    return re.findall(r'name="form" value="([^"]+)"', form)[0]
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that carries a token."""
+    return {"Authorization": f"Bearer {token}"}
 
 
 MakeFront = Callable[..., Front]
@@ -94,6 +120,12 @@ def make_front(make_settings: Callable[..., Settings], first_database: Path) -> 
 def front(make_front: MakeFront) -> Front:
     """A front that knows the network "tiny", described, and "unseen", not described."""
     return make_front()
+
+
+@pytest.fixture
+def closed(make_front: MakeFront) -> Front:
+    """A front that asks for tokens, on this machine too."""
+    return make_front(require_tokens=True)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Atlases over REST: created, listed, cancelled, tried again."""
 
 from core.recipes import FOURIER
+from core.specs import DeviceKind
 from tests.unit.api.conftest import Front, Pictured, problem
 
 WISH = {"network": "tiny", "layers": ["conv"], "units": ["3", "0-1", 1], "recipes": ["fourier"], "seeds": 2, "steps": 7}
@@ -65,10 +66,10 @@ def test_a_whole_network_nobody_has_looked_at_is_accepted(front: Front) -> None:
 def test_more_unfinished_atlases_than_allowed_are_refused(make_front) -> None:
     front = make_front(max_open_atlases=1)
     first = front.client.post("/api/v1/atlases", json=WISH).json["links"]
-    problem(front.client.post("/api/v1/atlases", json=WISH), 409, "conflict")
+    problem(front.client.post("/api/v1/atlases", json=WISH), 409, "over-quota")
     front.client.post(first["cancel"])
     second = front.client.post("/api/v1/atlases", json=WISH).json["links"]
-    problem(front.client.post(first["retry"]), 409, "conflict")
+    problem(front.client.post(first["retry"]), 409, "over-quota")
     front.client.post(second["cancel"])
     assert front.client.post(first["retry"]).status_code == 202
 
@@ -115,11 +116,39 @@ def test_an_atlas_cancelled_before_its_plan_is_queued_again(front: Front) -> Non
     assert front.messages() == [("deepvis.plan", [atlas["id"]])]
 
 
+def test_an_atlas_says_whose_it_is_and_what_was_wished(front: Front) -> None:
+    plain = front.client.post("/api/v1/atlases", json=WISH).json
+    assert (plain["owner"], plain["device_kind"], plain["priority"], plain["weight"]) == ("local", "any", None, 1)
+    assert plain["progress"]["images"] == 6  # three units of one layer, one recipe, two seeds
+    asked = {**WISH, "device": "gpu", "priority": "batch", "weight": 0.5}
+    atlas = front.client.post("/api/v1/atlases", json=asked).json
+    assert (atlas["device_kind"], atlas["priority"], atlas["weight"]) == ("gpu", "batch", 0.5)
+    assert front.messages(DeviceKind.GPU) == [("deepvis.plan", [atlas["id"]])]
+    listed = front.client.get("/api/v1/atlases").json["items"][0]
+    assert {name: listed[name] for name in ("owner", "device_kind", "priority")} == {
+        "owner": "local",
+        "device_kind": "gpu",
+        "priority": "batch",
+    }
+    for wrong in ({"device": "tpu"}, {"priority": "first"}):
+        problem(front.client.post("/api/v1/atlases", json={**WISH, **wrong}), 422, "invalid-request")
+
+
+def test_an_unfinished_atlas_is_weighed(front: Front) -> None:
+    links = front.client.post("/api/v1/atlases", json=WISH).json["links"]
+    assert front.client.post(links["weight"], json={"weight": 2.5}).json["weight"] == 2.5
+    for wrong in ({"weight": 0}, {"weight": 101}, {"weight": "x"}, {}, {"weight": 1, "more": 1}):
+        problem(front.client.post(links["weight"], json=wrong), 422, "invalid-request")
+    front.client.post(links["cancel"])
+    problem(front.client.post(links["weight"], json={"weight": 1}), 409, "conflict")
+
+
 def test_an_unknown_atlas_is_not_found(front: Front) -> None:
     for path in ("", "/progress", "/events"):
         problem(front.client.get(f"/api/v1/atlases/nope{path}"), 404, "not-found")
     for path in ("/cancel", "/retry"):
         problem(front.client.post(f"/api/v1/atlases/nope{path}"), 404, "not-found")
+    problem(front.client.post("/api/v1/atlases/nope/weight", json={"weight": 1}), 404, "not-found")
 
 
 def test_recipes_are_listed_with_their_hashes(front: Front) -> None:

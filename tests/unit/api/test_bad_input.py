@@ -65,6 +65,10 @@ def nothing_stored(front: Front):
         ({"steps": 10_001}, 422, "invalid-request", "steps"),
         ({"weight": 0}, 422, "invalid-request", "weight"),
         ({"weight": -1}, 422, "invalid-request", "weight"),
+        ({"weight": "1"}, 422, "invalid-request", "weight"),
+        ({"weight": True}, 422, "invalid-request", "weight"),
+        ({"recipes": [{**WHOLE, "steps": "100"}]}, 422, "invalid-request", "steps"),
+        ({"recipes": [{"method": {"method": "pixels", "clamp": "yes"}}]}, 422, "invalid-request", "clamp"),
         ({"checkpoint": "/etc/passwd"}, 422, "invalid-request", "checkpoint"),
     ],
 )  # fmt: skip
@@ -164,6 +168,9 @@ def test_a_body_over_the_limit_that_does_not_say_so(front: Front) -> None:
         ("GET", "/api/v1/networks?cursor=WzFd", 422, "invalid-request"),
         ("GET", "/api/v1/networks?limmit=3", 422, "invalid-request"),
         ("GET", "/api/v1/networks?q=%00", 400, "bad-request"),
+        ("GET", "/api/v1/networks?limit=1&limit=2", 400, "bad-request"),
+        ("GET", "/api/v1/networks?cursor=WyJhXHUwMDAwIl0", 422, "invalid-request"),  # a NUL within
+        ("GET", "/api/v1/networks/tiny/layers/conv/units?cursor=W05hTiwxXQ", 422, "invalid-request"),  # NaN within
         ("GET", "/api/v1/networks/%00", 400, "bad-request"),
         ("GET", "/api/v1/pictures/999", 404, "not-found"),
         ("GET", f"/api/v1/pictures/{10**30}", 404, "not-found"),

@@ -11,8 +11,9 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from api import problems
+from api.rest.openapi import NO_NUL
 from tests.conftest import ROOT
-from tests.unit.api.conftest import Front, Pictured
+from tests.unit.api.conftest import Front, MakeFront, Pictured
 
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 
@@ -47,6 +48,29 @@ def test_operations_are_complete(front: Front) -> None:
         assert "application/problem+json" in operation["responses"]["default"]["content"]
         described = (p.get("description") or p["schema"].get("description") for p in operation["parameters"])
         assert all(described), operation["operationId"]
+
+
+def test_the_document_says_what_a_request_must_hold(front: Front) -> None:
+    """Each of these was found by fuzzing: the document allowed what was refused."""
+    document = front.client.get("/api/v1/openapi.json").json
+    schemas = document["components"]["schemas"]
+    assert document["paths"]["/api/v1/atlases"]["post"]["requestBody"]["required"] is True
+    for name in ("PixelMethod", "FourierMethod"):  # which of them it is, in so many words
+        assert "method" in schemas[name]["required"]
+    assert schemas["AtlasWish"]["properties"]["layers"]["items"]["pattern"] == NO_NUL
+    [name] = document["paths"]["/api/v1/networks/{name}"]["get"]["parameters"]
+    assert name["schema"]["pattern"] == NO_NUL
+    unit = schemas["AtlasWish"]["properties"]["units"]["items"]["oneOf"][0]
+    assert (unit["minimum"], unit["maximum"]) == (0, 10_000_000)
+
+
+def test_the_document_says_whether_a_token_is_needed(make_front: MakeFront) -> None:
+    token = "a token that is long enough"
+    headers = {"Authorization": f"Bearer {token}"}
+    for settings, free in (({}, True), ({"tokens": token}, False)):
+        document = make_front(**settings).client.get("/api/v1/openapi.json", headers=headers).json
+        assert ({} in document["security"]) is free
+        assert document["paths"]["/healthz"]["get"]["security"] == []
 
 
 @pytest.mark.parametrize(

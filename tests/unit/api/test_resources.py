@@ -1,5 +1,7 @@
 """Networks, layers, units, pictures, sheets, service and health over REST."""
 
+from math import inf
+
 from sqlalchemy import update
 
 from core.recipes import FOURIER
@@ -27,6 +29,16 @@ def test_a_network_is_shown_with_its_layers_and_links(front: Front) -> None:
     assert (network["state"], network["parameters"], network["input_shape"]) == ("described", 1234, [3, 8, 8])
     for address in ("self", "layers", "gallery"):
         assert front.client.get(network["links"][address]).status_code == 200
+
+
+def test_an_activation_that_is_no_number_leaves_the_answers_json(front: Front, pictured: Pictured) -> None:
+    """No worker stores one; JSON has no word for it, and readers refuse the whole answer."""
+    with front.services.sessions.begin() as session:
+        session.execute(update(Picture).where(Picture.unit == 0).values(activation=inf))
+    for path in (f"{UNITS}?sort=activation", f"{UNITS}/0", "/api/v1/pictures/1"):
+        answer = front.client.get(path)
+        assert answer.status_code == 200
+        assert "Infinity" not in answer.text
 
 
 def test_layers_are_listed_in_forward_order_and_shown(front: Front) -> None:

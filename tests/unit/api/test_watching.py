@@ -10,6 +10,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from core.specs import Scope
 from tests.conftest import ROOT
 from tests.unit.api.conftest import Front
 from workers.metrics import OUTCOMES, REASONS, WorkerMetrics
@@ -123,3 +124,9 @@ def test_the_text_form_can_be_read(front: Front) -> None:
     assert answer.content_type.startswith("text/plain")
     found = {family.name for family in text_string_to_metric_families(answer.get_data(as_text=True))}
     assert {"deepvis_queue_shards", "deepvis_workers_alive", "deepvis_build_info", "deepvis_database_up"} <= found
+
+
+def test_who_may_read_may_read_the_metrics(closed: Front) -> None:
+    assert closed.client.get("/metrics").status_code == 401
+    headers = {"Authorization": f"Bearer {closed.token(scope=Scope.READ)}"}
+    assert closed.client.get("/metrics", headers=headers).status_code == 200

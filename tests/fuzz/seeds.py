@@ -1,0 +1,98 @@
+"""What the fuzzed service holds: networks, atlases and pictures of every kind, so that addresses hit real things."""
+
+from dataclasses import dataclass, field
+from math import inf
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.recipes import BOLD, FOURIER
+from core.specs import ShardSpec
+from db import atlases, networks
+from db.leases import commit_shard, fail_attempt, lease_shard
+from db.models import Picture, Shard
+from db.session import Sessions
+from store import PictureStore
+from tests.integration import records
+from tests.unit.api.conftest import image_bytes
+
+ODD = "odd@v1.0"
+ODD_LAYERS = ("features/0.conv", "block.1/2", "a b", "50%2F", "é+&=?#", "..", "units")
+WAITING = "unseen"  # registered, and no worker has looked at it
+BROKEN = "broken"  # a worker looked, and it cannot be used
+
+
+@dataclass
+class Known:
+    """Values of path and query parameters for which there is something, by the parameters' names."""
+
+    name: list[str] = field(default_factory=lambda: ["tiny", ODD, WAITING, BROKEN])
+    layer: list[str] = field(default_factory=lambda: ["conv", "hidden", "classes", *ODD_LAYERS])
+    unit: list[int] = field(default_factory=lambda: [0, 1, 2, 5])
+    recipe: list[str] = field(default_factory=lambda: ["fourier", "bold", FOURIER.content_hash()])
+    atlas_id: list[str] = field(default_factory=list)
+    picture_id: list[int] = field(default_factory=list)
+    key: list[str] = field(default_factory=list)
+
+
+def plant(sessions: Sessions, store: PictureStore) -> Known:
+    """Fill an empty, migrated database and its store; what is there then."""
+    known = Known()
+    with sessions.begin() as session:
+        _register(session)
+    with sessions.begin() as session:
+        known.key = [store.put(image_bytes("WEBP", 100)), store.put(b"no picture")]
+        _pictures(session, store.put(image_bytes("PNG", 200)), known.key[0])
+        known.atlas_id = _atlases(session)
+    with sessions() as session:
+        known.picture_id = list(session.scalars(select(Picture.id).order_by(Picture.id)))
+    return known
+
+
+def _register(session: Session) -> None:
+    records.describe(session)
+    source = records.SOURCE.model_copy(update={"name": ODD})
+    layers = [records.layer(name, order, 3) for order, name in enumerate(ODD_LAYERS)]
+    records.describe(session, records.info(source, layers))
+    for name in (WAITING, BROKEN):
+        networks.register(session, records.SOURCE.model_copy(update={"name": name}))
+    networks.fail_description(session, BROKEN, "its weights are not there")
+
+
+def _pictures(session: Session, blob: str, sheet: str) -> None:
+    """Units of "conv": with a picture, dead, unbounded, and one of a file that the store lost."""
+    none = {"blob": None, "sheet": None, "sheet_index": None, "activation": None}
+    rows = [
+        records.picture(0, blob=blob, sheet=sheet),
+        records.picture(1, state="dead", **none),
+        records.picture(2, state="non_finite", **none),
+        records.picture(3, blob="0" * 64, sheet="0" * 64, activation=inf),
+        records.picture(4, blob=blob, sheet=sheet, activation=-inf),
+    ]
+    records.store(session, "conv", rows)
+    records.store(session, "conv", [records.picture(0, seed=seed, blob=blob, sheet=sheet) for seed in (0, 1)], BOLD)
+    records.store(session, ODD_LAYERS[0], [records.picture(0, blob=blob, sheet=sheet)], network=ODD)
+
+
+def _atlases(session: Session) -> list[str]:
+    """One in every state."""
+    queued, _ = atlases.create(session, records.wish(), max_open=records.MAX_OPEN)
+    unplannable, _ = atlases.create(session, records.wish(), max_open=records.MAX_OPEN)
+    atlases.fail_planning(session, unplannable.id, "it does not fit")
+    cancelled = records.running_atlas(session)
+    atlases.request_cancel(session, cancelled)
+    running = records.running_atlas(session)
+    return [queued.id, unplannable.id, cancelled, running, _ended(session, fail=False), _ended(session, fail=True)]
+
+
+def _ended(session: Session, *, fail: bool) -> str:
+    plan: list[ShardSpec] = records.shards("classes", [(0, 1, 2)], BOLD if fail else FOURIER)
+    atlas_id = records.running_atlas(session, plan)
+    shard_id = session.scalars(select(Shard.id).where(Shard.atlas_id == atlas_id)).one()
+    lease = lease_shard(session, shard_id, "worker", 60)
+    assert lease is not None
+    if fail:
+        fail_attempt(session, lease, "out of memory", 1)
+    else:
+        commit_shard(session, lease, records.results(lease))
+    return atlas_id
