@@ -33,6 +33,7 @@ class PlanLease:
 
     atlas_id: str
     token: str  # 32 hex digits, new with every planner
+    attempt: int  # 1 for the first
     spec: AtlasSpec
 
 
@@ -55,7 +56,8 @@ def begin_planning(session: Session, atlas_id: str, lease_seconds: float) -> Pla
     atlas.state, atlas.plan_token = AtlasState.PLANNING, secrets.token_hex(16)
     atlas.plan_attempts += 1
     atlas.plan_expires_at = clock.after(moment, lease_seconds)
-    return PlanLease(atlas_id=atlas_id, token=atlas.plan_token, spec=AtlasSpec.model_validate(atlas.spec))
+    spec = AtlasSpec.model_validate(atlas.spec)
+    return PlanLease(atlas_id=atlas_id, token=atlas.plan_token, attempt=atlas.plan_attempts, spec=spec)
 
 
 def renew_planning(session: Session, lease: PlanLease, lease_seconds: float) -> bool:
