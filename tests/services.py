@@ -28,7 +28,7 @@ from sqlalchemy import func, select
 from broker.app import make_celery
 from broker.messages import send_plan
 from core.settings import Settings, load_settings
-from core.specs import AtlasSpec
+from core.specs import AtlasSpec, DeviceKind
 from db import atlases
 from db.migrate import upgrade
 from db.models import Atlas, Network, NetworkState, Picture, Shard
@@ -223,13 +223,13 @@ class Installation:
         state = select(Network.state).where(Network.name == network)
         wait_until(lambda: self.scalar(state) in settled, seconds, f"the description of {network}")
 
-    def create(self, spec: AtlasSpec, *, send: bool = True) -> str:
+    def create(self, spec: AtlasSpec, *, send: bool = True, **options: Any) -> str:
         """Wish for an atlas as the API does; its id. `send=False` keeps the message back, as a broken broker would."""
         with self.sessions.begin() as session:
-            atlas, _ = atlases.create(session, spec, max_open=100)
-            atlas_id = atlas.id
+            atlas, _ = atlases.create(session, spec, max_open=100, **options)
+            atlas_id, kind = atlas.id, DeviceKind(atlas.device_kind)
         if send:
-            send_plan(self.celery, atlas_id)
+            send_plan(self.celery, atlas_id, kind)
         return atlas_id
 
     def atlas(self, atlas_id: str) -> Atlas:

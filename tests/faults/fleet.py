@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, func, select, text
 
 from core.specs import AtlasSpec, PixelMethod, Recipe
 from db.models import AtlasState, Shard, ShardState
+from tests.integration.test_workers import plan_by_hand
 from tests.services import Installation, Postgres, Worker, wait_until
 
 SHARD_SECONDS = 0.2
@@ -146,6 +147,12 @@ class Fleet:
         assert self.installation.atlas(atlas_id).state == AtlasState.RUNNING
         return atlas_id
 
+    def plan_by_hand(self, **options: object) -> tuple[str, list[int]]:
+        """An atlas of the whole network, planned without a worker, and its 16 shards; nobody has been told of them."""
+        atlas_id = self.installation.create(self.wish(), send=False, **options)
+        plan_by_hand(self.installation, atlas_id, shard_seconds=0.06)
+        return atlas_id, [shard.id for shard in self.installation.shards(atlas_id)]
+
     def done(self, atlas_id: str) -> int:
         """How many of its shards are done."""
         counted = select(func.count()).where(Shard.atlas_id == atlas_id, Shard.state == ShardState.DONE)
@@ -164,6 +171,10 @@ class Fleet:
         """The lines that some worker has logged in this test and that match."""
         lines = [line for worker in self.workers for line in self.log(worker).splitlines()]
         return [line for line in lines if re.search(pattern, line)]
+
+    def begun(self) -> list[int]:
+        """The shards whose computing has begun in this test, as often as it has, in the order of the logs' times."""
+        return [int(re.findall(r"shard (\d+) ", line)[0]) for line in sorted(self.said(r"shard \d+ .* begins"))]
 
     def wait_said(self, pattern: str, seconds: float = 60.0) -> None:
         wait_until(lambda: self.said(pattern), seconds, f"a line of the log like {pattern!r}")

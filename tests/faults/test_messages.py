@@ -1,6 +1,5 @@
 """Messages come twice, in the wrong order, and to two workers at once: every shard is computed once."""
 
-import re
 from collections import Counter
 
 import pytest
@@ -9,7 +8,6 @@ import redis
 from broker.messages import send_plan, send_shard
 from tests.faults import aftermath
 from tests.faults.fleet import Fleet, child, processes, thaw
-from tests.integration.test_workers import plan_by_hand
 from tests.services import wait_until
 
 pytestmark = pytest.mark.faults
@@ -17,23 +15,10 @@ pytestmark = pytest.mark.faults
 NOTHING = r"shard \d+: nothing to do here"
 
 
-def begins(fleet: Fleet) -> Counter[int]:
-    """How often the computing of each shard began."""
-    lines = fleet.said(r"shard \d+ .* begins")
-    return Counter(int(re.findall(r"shard (\d+) ", line)[0]) for line in lines)
-
-
-def planned_atlas(fleet: Fleet) -> tuple[str, list[int]]:
-    """An atlas of the whole network, planned without a worker, and its shards; nobody has been told of them."""
-    atlas_id = fleet.installation.create(fleet.wish(), send=False)
-    plan_by_hand(fleet.installation, atlas_id, shard_seconds=0.06)
-    return atlas_id, [shard.id for shard in fleet.installation.shards(atlas_id)]
-
-
 def test_every_message_comes_twice_and_out_of_order(fleet: Fleet):
     for worker in fleet.alive:
         fleet.freeze_idle(worker)
-    atlas_id, shard_ids = planned_atlas(fleet)
+    atlas_id, shard_ids = fleet.plan_by_hand()
     for _ in range(2):
         for shard_id in reversed(shard_ids):
             send_shard(fleet.installation.celery, shard_id)
@@ -43,7 +28,7 @@ def test_every_message_comes_twice_and_out_of_order(fleet: Fleet):
 
     aftermath.check(fleet, atlas_id)
     wait_until(lambda: len(fleet.said(NOTHING)) >= len(shard_ids), 60, "what the second messages come to")
-    assert begins(fleet) == Counter(shard_ids)
+    assert Counter(fleet.begun()) == Counter(shard_ids)
     assert {shard.attempts for shard in fleet.installation.shards(atlas_id)} == {1}
     assert fleet.installation.atlas(atlas_id).plan_attempts == 1
 
@@ -54,7 +39,7 @@ def test_two_workers_race_for_one_shard(fleet: Fleet):
     for worker in fleet.alive:
         fleet.freeze_idle(worker)
         thaw(worker.process.pid)  # the parents take messages
-    atlas_id, shard_ids = planned_atlas(fleet)
+    atlas_id, shard_ids = fleet.plan_by_hand()
     for _ in children:
         send_shard(fleet.installation.celery, shard_ids[0])
     with redis.Redis(port=fleet.broker.port) as client:
@@ -62,5 +47,5 @@ def test_two_workers_race_for_one_shard(fleet: Fleet):
     thaw(*children)
 
     aftermath.check(fleet, atlas_id)
-    assert begins(fleet) == Counter(shard_ids)
+    assert Counter(fleet.begun()) == Counter(shard_ids)
     assert len(fleet.said(rf"shard {shard_ids[0]}: nothing to do here")) >= 1
