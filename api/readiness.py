@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
 
 from api.services import Services
-from core.errors import BadSetting, NotFound, StoreUnavailable
+from core.errors import BadSetting, NotFound, NotReady, StoreUnavailable
 from db.session import check_schema
 
 log = logging.getLogger(__name__)
@@ -106,6 +106,8 @@ def check_database(parts: Services) -> PartState:
     """Whether the database answers and has this version's tables."""
     try:
         check_schema(parts.sessions.kw["bind"])
+    except NotReady:
+        return "unreachable"
     except BadSetting as error:
         return "unreachable" if isinstance(error.__cause__, DBAPIError) else "not migrated"
     return "ok"

@@ -64,10 +64,10 @@ def check_package(package: str) -> Finding:
         else:
             module = import_module(package)
     except ModuleNotFoundError as error:
-        return Finding(package, "missing", f"{error.name} is not installed", "pip install -r requirements.lock")
+        return Finding(package, "missing", f"{error.name} is not installed", "make install")
     except (ImportError, OSError, RuntimeError) as error:
         reason = f"cannot be imported: {str(error).partition(chr(10))[0]}"
-        return Finding(package, "missing", reason, "pip install --force-reinstall -r requirements.lock")
+        return Finding(package, "missing", reason, "rm -r .venv && make install")
     return Finding(package, "ok", str(module.__version__))
 
 

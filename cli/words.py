@@ -46,7 +46,7 @@ def _of_the_installation(error: ImportError) -> DeepvisError | None:
     package = (error.name or "").partition(".")[0]
     if not package or package in _OWN_ROOMS:
         return None
-    return BadSetting(f"The Python package {package} cannot be imported: {error}.", "pip install -r requirements.lock")
+    return BadSetting(f"The Python package {package} cannot be imported: {error}.", "make install")
 
 
 def _of_the_database(error: Exception) -> DeepvisError | None:

@@ -45,7 +45,7 @@ def check_grace(sessions: Sessions, settings: Settings, grace_seconds: float) ->
     if grace_seconds >= least:
         return
     with sessions() as session:
-        alive = workers.live(session, ALIVE_SECONDS)
+        alive = workers.live(session, ALIVE_SECONDS).total()
     if alive:
         raise Conflict(
             f"{alive} workers may still commit what they stored in the last {least:.0f} seconds.",

@@ -34,7 +34,7 @@ def import_torch() -> Any:
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a library of its own is missing
-        raise BadSetting(f"torch cannot be imported: {error}.", "pip install -r requirements.lock") from error
+        raise BadSetting(f"torch cannot be imported: {error}.", "make install") from error
     return torch
 
 

@@ -6,8 +6,9 @@ from typing import Any
 from apiflask import APIFlask
 
 from api.problems import MEDIA_TYPE, Problem
-from api.security import scopes
+from api.security import callers, scopes
 from api.security.cookies import SESSION
+from api.services import services
 from core.specs import Scope
 
 DESCRIPTION = """\
@@ -101,8 +102,11 @@ def _complete_operation(operation: dict[str, Any], schemas: dict[str, Any]) -> N
 
 
 def _security(needed: Scope | None) -> list[dict[str, list[str]]]:
-    """Any one of these is enough; the empty one is for this machine, where no token may be needed."""
-    return [] if needed is None else [{"token": [needed.value]}, {"cookie": [needed.value]}, {}]
+    """Any one of these is enough; the empty one, if there is one, is for this machine, which needs no token."""
+    if needed is None:
+        return []
+    without: list[dict[str, list[str]]] = [] if callers.tokens_are_required(services().settings) else [{}]
+    return [{"token": [needed.value]}, {"cookie": [needed.value]}, *without]
 
 
 def _name_once(document: dict[str, Any], schemas: dict[str, Any]) -> None:

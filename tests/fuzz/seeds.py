@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from core.recipes import BOLD, FOURIER
 from core.specs import ShardSpec
-from db import atlases, networks
+from db import atlases, networks, planning
 from db.leases import commit_shard, fail_attempt, lease_shard
 from db.models import Picture, Shard
 from db.session import Sessions
@@ -78,7 +78,9 @@ def _atlases(session: Session) -> list[str]:
     """One in every state."""
     queued, _ = atlases.create(session, records.wish(), max_open=records.MAX_OPEN)
     unplannable, _ = atlases.create(session, records.wish(), max_open=records.MAX_OPEN)
-    atlases.fail_planning(session, unplannable.id, "it does not fit")
+    lease = planning.begin_planning(session, unplannable.id, 60)
+    assert lease is not None
+    planning.fail_planning(session, lease, "it does not fit")
     cancelled = records.running_atlas(session)
     atlases.request_cancel(session, cancelled)
     running = records.running_atlas(session)

@@ -8,8 +8,13 @@ from contextlib import contextmanager
 from threading import Thread
 
 import pytest
+from limits import RateLimitItemPerMinute
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from api.security import limits
+from api.services import EXTENSION
+from core.specs import Scope
+from db import tokens
 from tests.fuzz.conftest import MakeService
 from tests.fuzz.examiner import Report, Service, examine
 
@@ -19,21 +24,20 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Generating overly large repr"),  # of a large request: only costs time
 ]
 
-TOKEN = "a token that is long enough"
 REFUSALS = {400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 503}
 
 
-def operations(service: Service) -> set[str]:
+def operations(service: Service, token: str) -> set[str]:
     """Every operation of the document, as "GET /path"."""
-    headers = {"Authorization": f"Bearer {TOKEN}"}
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     document = service.app.test_client().get("/api/v1/openapi.json", headers=headers).json
     return {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
 
 
-def check(report: Report, service: Service) -> None:
+def check(report: Report, service: Service, token: str = "") -> None:
     """No fault, and no operation that was only ever refused: then the examination would be of nothing."""
     assert not report.faults, "\n\n".join(report.faults)
-    assert set(report.answers) == operations(service)
+    assert set(report.answers) == operations(service, token)
     refused = {operation: found for operation, found in report.answers.items() if found <= REFUSALS}
     assert not refused
 
@@ -44,10 +48,16 @@ def test_the_service_does_as_its_document_says(make_service: MakeService) -> Non
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_with_tokens_the_service_does_as_its_document_says_and_lets_nobody_in(make_service: MakeService) -> None:
-    service = make_service(tokens=TOKEN)
+def test_with_tokens_the_service_does_as_its_document_says_and_lets_nobody_in(
+    make_service: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The examiner guesses at every operation; after ten guesses it would only be told to wait.
+    monkeypatch.setattr(limits, "GUESSES", RateLimitItemPerMinute(1_000_000))
+    service = make_service(require_tokens=True, requests_per_minute=100_000)
+    with service.app.extensions[EXTENSION].sessions.begin() as session:
+        token = tokens.make(session, "fuzzer", Scope.ADMIN)
     with listening(service) as address:  # schemathesis takes the token away again only over a real connection
-        check(examine(service, examples=8, token=TOKEN, address=address), service)
+        check(examine(service, examples=8, token=token, address=address), service, token)
 
 
 @contextmanager

@@ -384,7 +384,7 @@ def test_workers_live_until_they_stop(sessions: Sessions) -> None:
         with sessions.begin() as session:
             beat(session, worker)
             assert live(session, 60).total() == 1
-            assert live(session, -1) == 0
+            assert live(session, -1).total() == 0
     with sessions.begin() as session:
         stop(session, "w")
         assert live(session, 60).total() == 0

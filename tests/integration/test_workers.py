@@ -91,7 +91,7 @@ def check_worker_row(installation: Installation, pid: int) -> None:
     assert (row.pid, row.device, row.queues) == (pid, "cpu", "deepvis.any,deepvis.cpu")
     assert row.images_done == installation.count_pictures()
     assert row.busy_seconds > 0
-    assert set(row.versions) == {"deepvis", "torch", "celery"}
+    assert set(row.versions) == {"deepvis", "torch", "torchvision", "celery"}
 
 
 def test_an_atlas_of_a_network_nobody_has_looked_at(installation: Installation):
