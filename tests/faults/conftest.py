@@ -1,7 +1,6 @@
 """The fault tests use the services of the integration tests, and a fleet that most of them share."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 

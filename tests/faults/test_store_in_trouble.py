@@ -26,9 +26,7 @@ def disk(fleet: Fleet) -> Path:
 @pytest.mark.parametrize(
     ("trouble", "reason"), [(make_full, "No space left on device"), (make_read_only, "Read-only file system")]
 )
-def test_the_store_takes_nothing_for_a_while(
-    fleet: Fleet, disk: Path, trouble: Callable[[Path], None], reason: str
-):
+def test_the_store_takes_nothing_for_a_while(fleet: Fleet, disk: Path, trouble: Callable[[Path], None], reason: str):
     atlas_id = fleet.begin()
     trouble(disk)
     try:
