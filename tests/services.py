@@ -113,39 +113,43 @@ def running_redis() -> Iterator[Redis]:
 
 
 class Postgres:
-    """A PostgreSQL server of its own in `folder`, with an empty database; survives `stop` and `start`."""
+    """A PostgreSQL server of its own in `folder`, with an empty database; survives `stop` and `start`.
 
-    def __init__(self, folder: Path) -> None:
+    `settings` are further options of the server, such as "-c", "max_connections=500".
+    """
+
+    def __init__(self, folder: Path, *settings: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"postgresql://deepvis@127.0.0.1:{self.port}/postgres"
         self.process: subprocess.Popen[bytes] | None = None
+        self._settings = settings
         self._as_user = _unprivileged(str(folder))
         self._data = str(folder / "data")
         initdb = ["initdb", "-D", self._data, "-U", "deepvis", "-A", "trust", "-E", "UTF8", "--no-sync"]
         subprocess.run([*self._as_user, *initdb], check=True, capture_output=True)
 
     def start(self) -> None:
-        options = ["-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-F"]
+        options = ["-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-F", *self._settings]
         with (self.folder / "log").open("ab") as log:
             command = [*self._as_user, "postgres", "-D", self._data, *options]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_until(lambda: _postgres_answers(self.url), 20, "an answer of PostgreSQL")
+        wait_until(lambda: _postgres_answers(self.url), 60, "an answer of PostgreSQL")
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Fast shutdown, as a restart does: transactions are rolled back, connections ended. SIGQUIT is a crash."""
         if self.process:
             self.process.send_signal(how)
-            self.process.wait(20)
+            self.process.wait(60)
             self.process = None
 
 
 @contextmanager
-def running_postgres_server() -> Iterator[Postgres]:
-    """Skips the test when PostgreSQL is not installed."""
+def running_postgres_server(*settings: str) -> Iterator[Postgres]:
+    """A `Postgres` with these settings; skips the test when PostgreSQL is not installed."""
     require_part("postgresql")
     with tempfile.TemporaryDirectory(prefix="deepvis-postgres-") as folder:
-        server = Postgres(Path(folder))
+        server = Postgres(Path(folder), *settings)
         try:
             server.start()
             yield server
@@ -154,9 +158,9 @@ def running_postgres_server() -> Iterator[Postgres]:
 
 
 @contextmanager
-def running_postgres() -> Iterator[str]:
-    """URL of an empty PostgreSQL database in a temporary cluster; skips the test when PostgreSQL is not installed."""
-    with running_postgres_server() as server:
+def running_postgres(*settings: str) -> Iterator[str]:
+    """URL of the empty database of a `running_postgres_server`."""
+    with running_postgres_server(*settings) as server:
         yield server.url
 
 

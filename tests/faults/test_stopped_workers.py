@@ -44,7 +44,7 @@ def test_stopping_gives_back_a_long_shard_at_once(installation: Installation):
         assert worker.wait(30) == 0
         assert time.monotonic() - start < 20  # it did not use the time it could not use
         shard = only_shard(installation, atlas_id)
-        assert (shard.state, shard.attempts, shard.enqueued_at) == ("pending", 0, None)
+        assert (shard.state, shard.attempts) == ("pending", 0)  # with a message already, or without one
         assert "given back: The worker is stopping" in worker.log
 
 
