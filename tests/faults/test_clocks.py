@@ -53,13 +53,14 @@ def test_leases_are_neither_stolen_early_nor_kept_for_ever(askew: Fleet):
         _, shard = askew.catch(worker)
         assert seconds_left(askew, shard) <= LEASE_SECONDS
         thaw(*processes(worker))
-    _, lost = askew.catch(fast)
+    askew.catch(fast)
+    lost = {shard.id for shard in askew.running() if askew.holder(shard) is fast}  # one may be on its way to its commit
     fast.kill()
 
     aftermath.check(askew, atlas_id)  # by the slow one, for which the lease has seven minutes to go
-    attempts = {shard.id: shard.attempts for shard in askew.installation.shards(atlas_id)}
-    assert attempts.pop(lost.id) == 2
-    assert set(attempts.values()) == {1}  # the fast one took none of those that had run out for it alone
+    shards = askew.installation.shards(atlas_id)
+    assert {shard.id for shard in shards if shard.attempts == 2} == lost  # the fast one had taken none too early
+    assert {shard.attempts for shard in shards} == {1, 2}
     check_clocks(askew)
 
 
