@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, func, insert, or_, select, update
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import LostLease, UnknownLayer, nearest
@@ -33,6 +33,7 @@ class PlanLease:
 
     atlas_id: str
     token: str  # 32 hex digits, new with every planner
+    attempt: int  # 1 for the first
     spec: AtlasSpec
 
 
@@ -55,7 +56,8 @@ def begin_planning(session: Session, atlas_id: str, lease_seconds: float) -> Pla
     atlas.state, atlas.plan_token = AtlasState.PLANNING, secrets.token_hex(16)
     atlas.plan_attempts += 1
     atlas.plan_expires_at = clock.after(moment, lease_seconds)
-    return PlanLease(atlas_id=atlas_id, token=atlas.plan_token, spec=AtlasSpec.model_validate(atlas.spec))
+    spec = AtlasSpec.model_validate(atlas.spec)
+    return PlanLease(atlas_id=atlas_id, token=atlas.plan_token, attempt=atlas.plan_attempts, spec=spec)
 
 
 def renew_planning(session: Session, lease: PlanLease, lease_seconds: float) -> bool:
@@ -133,11 +135,11 @@ def take_unplanned(
     queued again, so that they are not given again for `stale_seconds`.
     """
     moment = clock.now(session)
+    stale = clock.after(moment, -stale_seconds)
     waiting = (
         select(Atlas.id, Atlas.device_kind)
         .where(Atlas.state.in_((AtlasState.QUEUED, AtlasState.PLANNING)))
-        .where(Atlas.created_at < clock.after(moment, -stale_seconds))
-        .where(or_(Atlas.plan_expires_at.is_(None), Atlas.plan_expires_at < moment))
+        .where(or_(Atlas.plan_expires_at < moment, and_(Atlas.plan_expires_at.is_(None), Atlas.created_at < stale)))
         .order_by(Atlas.id)
         .limit(limit)
         .with_for_update(key_share=True, skip_locked=True)

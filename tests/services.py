@@ -28,7 +28,7 @@ from sqlalchemy import func, select
 from broker.app import make_celery
 from broker.messages import send_plan
 from core.settings import Settings, load_settings
-from core.specs import AtlasSpec
+from core.specs import AtlasSpec, DeviceKind
 from db import atlases
 from db.migrate import upgrade
 from db.models import Atlas, Network, NetworkState, Picture, Shard
@@ -112,32 +112,56 @@ def running_redis() -> Iterator[Redis]:
             server.kill()
 
 
-@contextmanager
-def running_postgres(*settings: str) -> Iterator[str]:
-    """URL of an empty PostgreSQL database in a temporary cluster; skips the test when PostgreSQL is not installed.
+class Postgres:
+    """A PostgreSQL server of its own in `folder`, with an empty database; survives `stop` and `start`.
 
     `settings` are further options of the server, such as "-c", "max_connections=500".
     """
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"postgresql://deepvis@127.0.0.1:{self.port}/postgres"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._settings = settings
+        self._as_user = _unprivileged(str(folder))
+        self._data = str(folder / "data")
+        initdb = ["initdb", "-D", self._data, "-U", "deepvis", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        subprocess.run([*self._as_user, *initdb], check=True, capture_output=True)
+
+    def start(self) -> None:
+        options = ["-h", "127.0.0.1", "-p", str(self.port), "-k", "", "-F", *self._settings]
+        with (self.folder / "log").open("ab") as log:
+            command = [*self._as_user, "postgres", "-D", self._data, *options]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_until(lambda: _postgres_answers(self.url), 60, "an answer of PostgreSQL")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Fast shutdown, as a restart does: transactions are rolled back, connections ended. SIGQUIT is a crash."""
+        if self.process:
+            self.process.send_signal(how)
+            self.process.wait(60)
+            self.process = None
+
+
+@contextmanager
+def running_postgres_server(*settings: str) -> Iterator[Postgres]:
+    """A `Postgres` with these settings; skips the test when PostgreSQL is not installed."""
     require_part("postgresql")
     with tempfile.TemporaryDirectory(prefix="deepvis-postgres-") as folder:
-        port = free_port()
-        as_user = _unprivileged(folder)
-        data = str(Path(folder) / "data")
-        subprocess.run(
-            [*as_user, "initdb", "-D", data, "-U", "deepvis", "-A", "trust", "-E", "UTF8", "--no-sync"],
-            check=True,
-            capture_output=True,
-        )
-        options = ["-h", "127.0.0.1", "-p", str(port), "-k", "", "-F", *settings]
-        with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen([*as_user, "postgres", "-D", data, *options], stdout=log, stderr=log)
+        server = Postgres(Path(folder), *settings)
         try:
-            url = f"postgresql://deepvis@127.0.0.1:{port}/postgres"
-            wait_until(lambda: _postgres_answers(url), 20, "an answer of PostgreSQL")
-            yield url
+            server.start()
+            yield server
         finally:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(20)
+            server.stop(signal.SIGQUIT)
+
+
+@contextmanager
+def running_postgres(*settings: str) -> Iterator[str]:
+    """URL of the empty database of a `running_postgres_server`."""
+    with running_postgres_server(*settings) as server:
+        yield server.url
 
 
 def _unprivileged(folder: str) -> list[str]:
@@ -192,9 +216,10 @@ class Installation:
         self._engine.dispose()
         self.celery.close()
 
-    def worker(self, **settings: object) -> "Worker":
+    def worker(self, module: str = "workers.main", **settings: object) -> "Worker":
         """A worker process of this installation, with `settings` of its own on top."""
-        return Worker(self.env | {f"DEEPVIS_{name.upper()}": str(value) for name, value in settings.items()})
+        own = {f"DEEPVIS_{name.upper()}": str(value) for name, value in settings.items()}
+        return Worker(self.env | own, module)
 
     def wait_described(self, network: str = "demo", seconds: float = 60.0) -> None:
         """Wait until a worker has looked at the network, which it does by itself for the demo."""
@@ -202,13 +227,13 @@ class Installation:
         state = select(Network.state).where(Network.name == network)
         wait_until(lambda: self.scalar(state) in settled, seconds, f"the description of {network}")
 
-    def create(self, spec: AtlasSpec, *, send: bool = True) -> str:
+    def create(self, spec: AtlasSpec, *, send: bool = True, **options: Any) -> str:
         """Wish for an atlas as the API does; its id. `send=False` keeps the message back, as a broken broker would."""
         with self.sessions.begin() as session:
-            atlas, _ = atlases.create(session, spec, max_open=100)
-            atlas_id = atlas.id
+            atlas, _ = atlases.create(session, spec, max_open=100, **options)
+            atlas_id, kind = atlas.id, DeviceKind(atlas.device_kind)
         if send:
-            send_plan(self.celery, atlas_id)
+            send_plan(self.celery, atlas_id, kind)
         return atlas_id
 
     def atlas(self, atlas_id: str) -> Atlas:
@@ -237,13 +262,13 @@ class Installation:
 
 
 class Worker:
-    """A worker process started with `env`; a context manager that leaves nothing behind."""
+    """A worker process, `module` started with `env`; a context manager that leaves nothing behind."""
 
-    def __init__(self, env: dict[str, str]) -> None:
+    def __init__(self, env: dict[str, str], module: str = "workers.main") -> None:
         self.log_path = Path(tempfile.mkstemp(prefix="deepvis-worker-", suffix=".log")[1])
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "workers.main"],
+                [sys.executable, "-m", module],
                 cwd=ROOT,
                 env=env,
                 stdout=log,

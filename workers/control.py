@@ -48,6 +48,7 @@ def plan_atlas(runtime: Runtime, atlas_id: str) -> None:
     lease = ledger.patiently(f"planning {atlas_id}", lambda s: commands.begin_planning(s, atlas_id, seconds))
     if lease is None:
         return
+    log.info("atlas %s: planning begins, attempt %d", atlas_id, lease.attempt)
     try:
         with runtime.heartbeat.planning(lease) as held:
             _plan(runtime, held)

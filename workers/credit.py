@@ -3,7 +3,7 @@
 A worker that may hold one message asks for no other until that one is acknowledged. When the broker is gone at that
 moment, Celery 5.7 logs that it could not acknowledge and goes on; the credit is never given back, so the worker never
 asks again, and as it does not ask it never notices the lost connection either. Seen with every restart of Redis during
-a task (tests/faults/test_lost_services.py). This step of the consumer sees the contradiction, no work and no credit,
+a task (tests/faults/test_lost_broker.py). This step of the consumer sees the contradiction, no work and no credit,
 and lets Celery connect anew.
 """
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from amqp.exceptions import AMQPError
 from billiard import util as billiard
+from billiard.einfo import ExceptionWithTraceback
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import signals
 from celery.apps import worker as celery_worker
 from kombu.exceptions import OperationalError
@@ -17,7 +19,7 @@ from db.outages import OUTAGES
 
 log = logging.getLogger(__name__)
 
-FORESEEN = (*OUTAGES, OperationalError, RedisError, AMQPError)
+FORESEEN = (*OUTAGES, OperationalError, RedisError, AMQPError, WorkerLostError, TimeLimitExceeded)
 CHATTY_LOGGERS = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
 
 
@@ -27,6 +29,7 @@ def set_up(settings: Settings) -> None:
     signals.setup_logging.connect(_keep_ours, weak=False)  # with a receiver Celery sets up nothing itself
     celery_worker.safe_say = _say
     logging.getLogger("py.warnings").addFilter(_matters)
+    logging.getLogger("celery.worker.request").addFilter(_unwrapped)
     if settings.log_level != "DEBUG":
         for name in CHATTY_LOGGERS:  # two lines a task from Celery say nothing about units
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -47,3 +50,11 @@ def _say(message: str, _file: object = None) -> None:
 def _matters(record: logging.LogRecord) -> bool:
     """Celery announces, at each lost connection, a change of a default that is set here: broker.app."""
     return "CPendingDeprecationWarning" not in record.getMessage()
+
+
+def _unwrapped(record: logging.LogRecord) -> bool:
+    """What ended a task, instead of the pool's wrapper of it, whose only content is a traceback."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    if isinstance(error, ExceptionWithTraceback):
+        record.exc_info = (type(error.exc), error.exc, error.exc.__traceback__)
+    return True

@@ -25,7 +25,7 @@ def run_shard(runtime: Runtime, shard_id: int) -> None:
     with times.stage("lease"):
         lease = runtime.ledger.lease(shard_id)
     if lease is None:
-        log.debug("shard %s: nothing to do", shard_id)
+        log.info("shard %s: nothing to do here (done, given up, or another worker has it)", shard_id)
         return
     with log_context(**ids(lease)):
         _work(runtime, lease, times)

@@ -158,8 +158,8 @@ def set_weights_hash(installation: Installation, weights_hash: str) -> None:
         session.execute(update(Network).where(Network.name == "demo").values(weights_hash=weights_hash))
 
 
-def plan_by_hand(installation: Installation, atlas_id: str) -> None:
-    """A plan that no worker made: with wrong weights none could."""
+def plan_by_hand(installation: Installation, atlas_id: str, shard_seconds: float = 1.0) -> None:
+    """A plan that no worker made, as if a step of an image took a millisecond."""
     from core.specs import LayerInfo, NetworkInfo, NetworkSource
     from workers.planning import cut
 
@@ -178,7 +178,7 @@ def plan_by_hand(installation: Installation, atlas_id: str) -> None:
             layers=[LayerInfo.model_validate(layer.info) for layer in network.layers],
         )
     with installation.sessions.begin() as session:
-        planning.extend_plan(session, lease, 0, list(cut(info, spec, lambda _: 0.001, 1.0)))
+        planning.extend_plan(session, lease, 0, list(cut(info, spec, lambda _: 0.001, shard_seconds)))
         planning.finish_planning(session, lease)
 
 
