@@ -39,7 +39,7 @@ WORKERS = 200
 IMAGES = 1_000_000
 SHARD_SECONDS = 10
 WINDOW_SECONDS = 120
-POSTGRES = ("-c", "fsync=on", "-c", "max_connections=450", "-c", "shared_buffers=512MB")
+POSTGRES = ("-c", "fsync=on", "-c", "max_connections=650", "-c", "shared_buffers=512MB")
 
 
 def run(count: int = WORKERS, images: int = IMAGES, window_seconds: float = WINDOW_SECONDS) -> None:
@@ -227,7 +227,7 @@ def _planned(bench: Bench, spec: AtlasSpec) -> str:
 
 def _planner(bench: Bench) -> int:
     with bench.sessions() as session:
-        return session.scalars(select(Worker.pid).where(Worker.stopped_at.is_(None))).one()
+        return session.scalars(select(Worker.pid).where(Worker.stopped_at.is_(None)).limit(1)).one()
 
 
 def _atlas(bench: Bench, atlas_id: str) -> Atlas:

@@ -65,8 +65,9 @@ class Sleeper:
 
 
 def noise(*numbers: int) -> PreferredPicture:
-    """A picture that is not like any other, of (layer order, unit, seed)."""
-    pixels = np.random.default_rng(numbers).integers(0, 255, (PICTURE_PIXELS, PICTURE_PIXELS, 3), dtype=np.uint8)
+    """A picture that is not like any other, of (layer order, unit, seed): a few patches of colour."""
+    patches = np.random.default_rng(numbers).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    pixels = patches.repeat(PICTURE_PIXELS // 4, axis=0).repeat(PICTURE_PIXELS // 4, axis=1)
     return PreferredPicture(
         unit=numbers[-2],
         seed=numbers[-1],

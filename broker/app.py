@@ -84,8 +84,9 @@ def _redis(settings: Settings) -> dict[str, Any]:
         "global_keyprefix": "deepvis:",
         "queue_order_strategy": "priority",
         "visibility_timeout": VISIBILITY_FACTOR * hard_limit,
-        # kombu looks for messages of dead workers every interval x throttle seconds (by default 100).
-        "unacked_restore_interval": 2,
+        # Every worker looks for what others left unacknowledged for longer than that. Nothing waits for it (the
+        # database notices the dead much sooner), and hundreds of workers that look every second are a load.
+        "unacked_restore_interval": 60,
         "unacked_restore_throttle": 1,
         "socket_connect_timeout": 2.0,
         "socket_timeout": 2.0,

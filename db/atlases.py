@@ -152,7 +152,7 @@ def retry_failed(session: Session, atlas_id: str, *, max_open: int | None = None
     if count == 0 and atlas.state != AtlasState.CANCELLED:
         raise Conflict(f"No shard of the atlas has failed ({_words(atlas.state)}).", "There is nothing to try again.")
     start(session, atlas)
-    finish_if_done(session, atlas_id)
+    finish_if_done(session, atlas)
     return count
 
 

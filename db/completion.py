@@ -58,14 +58,13 @@ def _join(session: Session, atlas: Atlas) -> None:
     owner.served = max(owner.served, least or 0.0)
 
 
-def finish_if_done(session: Session, atlas_id: str) -> AtlasState:
-    """End the atlas if none of its shards is left to do; its state.
+def finish_if_done(session: Session, atlas: Atlas) -> AtlasState:
+    """End the atlas, locked, if none of its shards is left to do; its state.
 
     The lock makes whoever commits the last shard see all the others.
     """
-    atlas = lock_atlas(session, atlas_id)
     session.flush()
-    counted = tallies.of_atlas(session, atlas_id)
+    counted = tallies.of_atlas(session, atlas.id)
     if atlas.state == AtlasState.RUNNING and counted.open_shards == 0:
         failed = counted[ShardState.FAILED].shards > 0
         atlas.state = AtlasState.COMPLETE_WITH_FAILURES if failed else AtlasState.COMPLETE

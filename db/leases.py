@@ -141,26 +141,28 @@ def commit_shard(session: Session, lease: Lease, pictures: Sequence[PictureRow])
     missing = set(lease.addresses) - {(p.unit, p.seed) for p in pictures}
     if missing:
         raise ValueError(f"expected {len(lease.addresses)} pictures, {len(missing)} are missing: {sorted(missing)[:3]}")
-    shard = _lock(session, lease)
-    if shard is None:
+    held = _lock(session, lease)
+    if held is None:
         raise LostLease(f"The lease of shard {lease.shard_id} was lost.", "Its pictures must not be committed.")
+    atlas, shard = held
     moment, seconds = clock.now(session), sum(p.seconds for p in pictures)
     insert_missing(session, Picture, _picture_rows(lease, pictures, moment))
     _end(shard, ShardState.DONE)
     shard.fraction, shard.error, shard.finished_at, shard.seconds = 1.0, None, moment, seconds
     tallies.add_ended(session, shard)
-    state = finish_if_done(session, lease.atlas_id)
+    state = finish_if_done(session, atlas)
     _credit(session, lease, shards_done=1, images_done=len(pictures), busy_seconds=seconds)
     return state
 
 
 def release(session: Session, lease: Lease) -> bool:
     """Give the shard back unfinished; the attempt does not count. False if the lease was lost anyway."""
-    shard = _lock(session, lease)
-    if shard is None:
+    held = _lock(session, lease)
+    if held is None:
         return False
+    atlas, shard = held
     shard.attempts -= 1
-    _end(shard, _waiting(session, lease.atlas_id))
+    _end(shard, _waiting(atlas))
     tallies.add_ended(session, shard)
     return True
 
@@ -170,14 +172,15 @@ def set_back(session: Session, lease: Lease, reason: str, wait_seconds: float) -
 
     The attempt does not count. The shard waits for `wait_seconds`, and twice as long after each further setback.
     """
-    shard = _lock(session, lease)
-    if shard is None:
+    held = _lock(session, lease)
+    if held is None:
         return False
+    atlas, shard = held
     wait_seconds *= 2 ** min(shard.setbacks, MOST_DOUBLINGS)
     shard.attempts -= 1
     shard.setbacks += 1
     shard.error = reason[:MAX_ERROR_CHARACTERS]
-    _end(shard, _waiting(session, lease.atlas_id))
+    _end(shard, _waiting(atlas))
     shard.retry_at = clock.after(clock.now(session), wait_seconds)
     tallies.add_ended(session, shard)
     _credit(session, lease, shards_failed=1)
@@ -189,11 +192,12 @@ def fail_attempt(session: Session, lease: Lease, error: str, max_attempts: int) 
 
     Returns the shard's state, or None if the lease was lost (whoever holds it now decides).
     """
-    shard = _lock(session, lease)
-    if shard is None:
+    held = _lock(session, lease)
+    if held is None:
         return None
-    _give_up(session, shard, error, max_attempts, clock.now(session))
-    finish_if_done(session, lease.atlas_id)
+    atlas, shard = held
+    _give_up(session, atlas, shard, error, max_attempts)
+    finish_if_done(session, atlas)
     _credit(session, lease, shards_failed=1)
     return ShardState(shard.state)
 
@@ -205,28 +209,28 @@ def reap_expired(session: Session, max_attempts: int) -> list[int]:
     found = session.execute(expired).all()
     waiting: list[int] = []
     for atlas_id in dict.fromkeys(atlas_id for _, atlas_id in found):
-        lock_atlas(session, atlas_id)
+        atlas = lock_atlas(session, atlas_id)
         ids = [shard_id for shard_id, owner in found if owner == atlas_id]
-        waiting += _reap(session, ids, max_attempts, moment)
-        finish_if_done(session, atlas_id)
+        waiting += _reap(session, atlas, ids, max_attempts, moment)
+        finish_if_done(session, atlas)
     return waiting
 
 
-def _reap(session: Session, ids: Sequence[int], max_attempts: int, moment: datetime) -> list[int]:
+def _reap(session: Session, atlas: Atlas, ids: Sequence[int], max_attempts: int, moment: datetime) -> list[int]:
     still = select(Shard).where(Shard.id.in_(ids), _ran_out(moment)).order_by(Shard.id).with_for_update()
     shards = session.scalars(still.execution_options(populate_existing=True)).all()
     for shard in shards:
-        _give_up(session, shard, RAN_OUT, max_attempts, moment)
+        _give_up(session, atlas, shard, RAN_OUT, max_attempts)
     return [shard.id for shard in shards if shard.state == ShardState.PENDING]
 
 
-def _give_up(session: Session, shard: Shard, error: str, max_attempts: int, moment: datetime) -> None:
+def _give_up(session: Session, atlas: Atlas, shard: Shard, error: str, max_attempts: int) -> None:
     shard.error = error[:MAX_ERROR_CHARACTERS]
     if shard.attempts < max_attempts:
-        _end(shard, _waiting(session, shard.atlas_id))
+        _end(shard, _waiting(atlas))
     else:
         _end(shard, ShardState.FAILED)
-        shard.finished_at = moment
+        shard.finished_at = clock.now(session)
     tallies.add_ended(session, shard)
 
 
@@ -242,18 +246,18 @@ def _end(shard: Shard, state: ShardState) -> None:
     shard.lease_token = shard.lease_expires_at = None
 
 
-def _waiting(session: Session, atlas_id: str) -> ShardState:
+def _waiting(atlas: Atlas) -> ShardState:
     """What a shard becomes that is not finished and not failed: the atlas may have been cancelled since."""
-    cancelled = session.get_one(Atlas, atlas_id).state == AtlasState.CANCELLED
-    return ShardState.CANCELLED if cancelled else ShardState.PENDING
+    return ShardState.CANCELLED if atlas.state == AtlasState.CANCELLED else ShardState.PENDING
 
 
-def _lock(session: Session, lease: Lease) -> Shard | None:
-    """The shard, its atlas's row and its own locked, if the lease still holds."""
-    lock_atlas(session, lease.atlas_id)
+def _lock(session: Session, lease: Lease) -> tuple[Atlas, Shard] | None:
+    """The shard and its atlas, their rows locked, if the lease still holds."""
+    atlas = lock_atlas(session, lease.atlas_id)
     mine = (Shard.id == lease.shard_id, Shard.lease_token == lease.token, Shard.state == ShardState.RUNNING)
     statement = select(Shard).where(*mine).with_for_update()
-    return session.scalar(statement.execution_options(populate_existing=True))
+    shard = session.scalar(statement.execution_options(populate_existing=True))
+    return None if shard is None else (atlas, shard)
 
 
 def _ran_out(moment: datetime) -> ColumnElement[bool]:

@@ -116,7 +116,7 @@ def finish_planning(session: Session, lease: PlanLease) -> AtlasState:
     if atlas.priority is None:
         small = plan.cost_seconds <= INTERACTIVE_SECONDS
         atlas.priority = Priority.INTERACTIVE if small else Priority.BATCH
-    return finish_if_done(session, atlas.id)
+    return finish_if_done(session, atlas)
 
 
 def fail_planning(session: Session, lease: PlanLease, error: str) -> None:

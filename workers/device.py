@@ -1,5 +1,6 @@
 """What this worker computes on. Only the pool's child may call what needs torch: a parent that has touched it hangs."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from celery.utils.sysinfo import cpu_budget
 from core.errors import BadSetting
 from core.settings import Settings
 from core.specs import DeviceKind
+
+log = logging.getLogger(__name__)
 
 Device = Literal["cpu", "cuda"]
 
@@ -61,6 +64,9 @@ def _has_cuda() -> bool:
         return False
     look = "import torch, sys; sys.exit(not torch.cuda.is_available())"
     try:
-        return subprocess.run([sys.executable, "-c", look], check=False, timeout=LOOK_SECONDS).returncode == 0  # noqa: S603
+        found = subprocess.run([sys.executable, "-c", look], check=False, timeout=LOOK_SECONDS).returncode == 0  # noqa: S603
     except subprocess.TimeoutExpired:
-        return False
+        found = False
+    if not found:
+        log.warning("there is a GPU driver, and torch sees no GPU: computing on the CPU; `deepvis doctor` says more")
+    return found

@@ -1,7 +1,7 @@
 """The thread that keeps this worker's promises: it lives, its leases hold, and work that waits has a message.
 
 Every worker does all of it, so nothing needs a scheduler of its own and none is missed when a worker dies. Errors of
-the database or the broker cost one line of log and one turn; the next turn tries again.
+the database or the broker cost a line of log when they begin and one when they end; the next turn tries again.
 """
 
 import logging
@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from celery import Celery
 from sqlalchemy.orm import Session
@@ -58,6 +58,7 @@ class Heartbeat(threading.Thread):
         self._woken.set()  # one more worker: there is room for its messages
         self._over = threading.Event()
         self._plan: HeldPlan | None = None  # of the atlas that this worker plans
+        self._failing: dict[str, float] = {}  # what does not work now, and since when
 
     def wake(self) -> None:
         """Dispatch waiting shards now: there may be some, or room for some."""
@@ -93,8 +94,14 @@ class Heartbeat(threading.Thread):
         try:
             act()
         except Exception as error:
-            log.warning("%s did not work, trying again soon: %s", what, first_line(error))
+            # One line when it begins and one when it ends: an outage may last for hours.
+            level = logging.DEBUG if what in self._failing else logging.WARNING
+            self._failing.setdefault(what, time.monotonic())
+            log.log(level, "%s did not work, trying again soon: %s", what, first_line(error))
             log.debug("%s", what, exc_info=error)
+        else:
+            if (since := self._failing.pop(what, None)) is not None:
+                log.info("%s works again after %.0f s", what, time.monotonic() - since)
 
     # --- the turns ---------------------------------------------------------------
 
@@ -107,7 +114,7 @@ class Heartbeat(threading.Thread):
         with self._sessions.begin() as session:
             renewed = self._ledger.renew(session, fractions) if fractions else set()
             self._renew_plan(session)
-            workers.beat(session, self._say())
+            workers.beat(session, self._news())
             due = chores.claim(session, self._chores)
         self._held.keep(set(fractions), renewed)
         if chores.LOOK in due:
@@ -116,6 +123,10 @@ class Heartbeat(threading.Thread):
             self._try("reaping", self._reap)
         if chores.CONTROL in due:
             self._try("asking again", self._resend_control)
+
+    def _news(self) -> WorkerBeat:
+        said, plan = self._say(), self._plan
+        return said if plan is None else replace(said, activity=f"planning atlas {plan.lease.atlas_id}")
 
     @property
     def _chores(self) -> dict[str, float]:

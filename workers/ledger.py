@@ -35,7 +35,7 @@ class Ledger:
         self.worker_id = worker_id
         self._device_kind = device_kind
         self._settings = settings
-        self._engine = make_engine(settings.resolved_database_url, pool_size=1)  # of hundreds of workers
+        self._engine = make_engine(settings.resolved_database_url, pool_size=2)  # each of hundreds of workers
         self.sessions = make_sessions(self._engine)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import secrets
 import socket
 import threading
 import time
+from functools import cached_property
 from importlib.metadata import version
 
 from celery import Celery
@@ -56,9 +57,9 @@ class Runtime:
         """Begin to beat, make the networks known, and say what this worker is."""
         self.heartbeat.start()
         threading.Thread(target=self._announce_networks, name="catalogue", daemon=True).start()
-        self.metrics.introduce(id=self.ledger.worker_id, device=self.engines.device_name, **self._versions())
+        self.metrics.introduce(id=self.ledger.worker_id, device=self.engines.device_name, **self._versions)
         self.metrics_server.start()
-        versions = " ".join(f"{name}={number}" for name, number in self._versions().items())
+        versions = " ".join(f"{name}={number}" for name, number in self._versions.items())
         log.info(
             "deepvis worker ready: device=%s threads=%d queues=%s %s id=%s pid=%d",
             self.engines.device_name,
@@ -77,6 +78,7 @@ class Runtime:
         self.metrics_server.close()
         self.ledger.close()
 
+    @cached_property
     def _versions(self) -> dict[str, str]:
         return {"deepvis": self.version, **self.engines.versions, "celery": version("celery")}
 
@@ -89,7 +91,7 @@ class Runtime:
             device=self.engines.device_name,
             device_kind=self.engines.kind,
             queues=",".join(queues_of(self.engines.kind)),
-            versions=self._versions(),
+            versions=self._versions,
             activity="; ".join(busy)[:200] or "idle",
         )
 

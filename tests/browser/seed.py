@@ -215,9 +215,6 @@ def add_atlases(session: Session, network: models.Network, layers: list[models.L
         ))  # fmt: skip
         session.flush()
         add_shards(session, atlas_id, layers, state, now)
-        session.add(models.Tally(atlas_id=atlas_id, state="planned", shards=13))
-        done = 13 - (state == models.AtlasState.COMPLETE_WITH_FAILURES) - 8 * (state == models.AtlasState.RUNNING)
-        session.add(models.Tally(atlas_id=atlas_id, state="done", shards=done))
 
 
 def add_shards(

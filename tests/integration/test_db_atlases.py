@@ -17,6 +17,7 @@ from core.errors import (
 from core.recipes import BOLD, FOURIER
 from core.specs import DeviceKind, ShardSpec
 from db import atlases, clock, leases, networks, planning
+from db.completion import lock_atlas
 from db.models import Atlas, AtlasState, Recipe, Shard, ShardState
 from db.planning import PlanLease
 from db.session import Sessions
@@ -369,7 +370,7 @@ def test_what_cannot_be_done_says_why(sessions: Sessions) -> None:
             atlases.retry_failed(session, complete)
         with pytest.raises(Conflict, match="over already"):
             atlases.request_cancel(session, complete)
-        for command in (atlases.request_cancel, atlases.retry_failed, atlases.finish_if_done):
+        for command in (atlases.request_cancel, atlases.retry_failed, lock_atlas):
             with pytest.raises(NotFound):
                 command(session, "nothing")
 

@@ -43,6 +43,22 @@ def test_no_error_ends_the_thread(heartbeat: Heartbeat, error: Exception):
     heartbeat._try("trying", fail)
 
 
+def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(
+    heartbeat: Heartbeat, caplog: pytest.LogCaptureFixture
+):
+    def fail() -> None:
+        raise TimeoutError("away")
+
+    caplog.set_level("INFO")
+    for act in (fail, fail, fail, lambda: None, lambda: None):
+        heartbeat._try("trying", act)
+
+    assert [line.partition(":")[0] for line in caplog.messages] == [
+        "trying did not work, trying again soon",
+        "trying works again after 0 s",
+    ]
+
+
 def test_shards_whose_message_could_not_be_sent_wait_for_one_at_once(ledger: Ledger, heartbeat: Heartbeat):
     with ledger.sessions.begin() as session:
         describe(session)
