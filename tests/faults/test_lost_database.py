@@ -34,6 +34,7 @@ def test_postgresql_is_away_for_longer_than_a_lease(fleet: Fleet):
     time.sleep(LEASE_SECONDS + 1)
     fleet.postgres.start()
     aftermath.check(fleet, atlas_id)
+    fleet.wait_said(r"heartbeat works again after \d+ s")
     assert len(fleet.alive) == 2
 
 
