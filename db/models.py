@@ -108,12 +108,22 @@ class Login(Base):
 
 
 class Owner(Base):
-    """Whoever asks for atlases, and what was done for them: the one served least is next."""
+    """Whoever asks for atlases: the row that is locked while their quotas are looked at."""
 
     __tablename__ = "owners"
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)  # a token's name; "local" without tokens
-    served: Mapped[float] = mapped_column(default=0.0)  # cost_seconds handed out to all their atlases
+
+
+class Share(Base):
+    """What was done for an owner's atlases in one lane (`db.dispatch`): the owner served least there is next."""
+
+    __tablename__ = "shares"
+
+    owner: Mapped[str] = mapped_column(String(64), primary_key=True)
+    device_kind: Mapped[str] = mapped_column(String(8), primary_key=True)  # DeviceKind
+    priority: Mapped[str] = mapped_column(String(12), primary_key=True)  # core.specs.Priority
+    served: Mapped[float] = mapped_column(default=0.0)  # cost_seconds handed out
 
 
 class Network(Base):

@@ -291,13 +291,24 @@ def test_atlases_without_a_planner_are_found(sessions: Sessions) -> None:
         left = atlases.create(session, wish(), max_open=MAX_OPEN)[0].id
         planned = running_atlas(session)
         planning.begin_planning(session, left, -1)
-        assert planning.take_unplanned(session) == [(left, DeviceKind.ANY)]  # that its planner is gone is certain
+        # That its planner is gone is certain; the other may still be on its way.
+        assert planning.take_unplanned(session, [DeviceKind.CPU]) == [(left, DeviceKind.ANY)]
         session.execute(update(Atlas).values(created_at=clock.after(clock.now(session), -100)))
     with sessions.begin() as session:
-        assert planning.take_unplanned(session) == [(queued, DeviceKind.ANY)]
-        assert planning.take_unplanned(session) == []
+        assert planning.take_unplanned(session, [DeviceKind.CPU]) == [(queued, DeviceKind.ANY)]
+        assert planning.take_unplanned(session, [DeviceKind.CPU]) == []
         assert planning.begin_planning(session, left, 60) is not None
     assert state_of(sessions, planned) == AtlasState.RUNNING
+
+
+def test_plans_for_devices_that_nobody_has_hold_up_no_others(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        for _ in range(12):
+            atlases.create(session, wish(), max_open=MAX_OPEN, device_kind=DeviceKind.GPU)
+        behind = atlases.create(session, wish(), max_open=MAX_OPEN)[0].id
+        session.execute(update(Atlas).values(created_at=clock.after(clock.now(session), -100)))
+        assert planning.take_unplanned(session, [DeviceKind.CPU]) == [(behind, DeviceKind.ANY)]
+        assert len(planning.take_unplanned(session, [DeviceKind.GPU])) == 10
 
 
 def test_cancel_gives_up_what_waits_and_keeps_what_runs(sessions: Sessions) -> None:

@@ -19,8 +19,15 @@ def upgrade() -> None:
     op.create_table(
         "owners",
         sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("served", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_owners")),
+    )
+    op.create_table(
+        "shares",
+        sa.Column("owner", sa.String(length=64), nullable=False),
+        sa.Column("device_kind", sa.String(length=8), nullable=False),
+        sa.Column("priority", sa.String(length=12), nullable=False),
+        sa.Column("served", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("owner", "device_kind", "priority", name=op.f("pk_shares")),
     )
     op.create_table(
         "chores",
