@@ -11,13 +11,12 @@ from core.errors import Conflict, NotReady, UnknownNetwork, nearest
 from core.specs import LayerInfo, NetworkInfo, NetworkSource
 from db import clock
 from db.bulk import insert_missing
-from db.models import Layer, Network, NetworkState
+from db.models import MAX_ERROR_CHARACTERS, Layer, Network, NetworkState
 
 log = logging.getLogger(__name__)
 
 DESCRIPTION_SECONDS = 120
 """A description asked for longer ago than this may be asked for again."""
-MAX_ERROR_CHARACTERS = 4000
 
 
 def sync_catalogue(session: Session, sources: Sequence[NetworkSource]) -> None:
