@@ -178,7 +178,7 @@ class Heartbeat(threading.Thread):
 
     def _live(self, session: Session) -> Counter[DeviceKind]:
         """The workers that live; this one does, whether or not its first beat has been written."""
-        found = workers.live(session, 3 * self._settings.heartbeat_seconds + 5)
+        found = workers.live(session, self._settings.alive_seconds)
         return found or Counter({self._say().device_kind: 1})
 
     @property
