@@ -60,8 +60,8 @@ def stop(session: Session, worker_id: str) -> None:
 def forget(session: Session, *, silent_seconds: float = FORGET_SECONDS) -> int:
     """Delete workers whose last heartbeat is older than `silent_seconds`, stopped or not; how many those were.
 
-    At most `FORGOTTEN_AT_ONCE`, the others next time. Each start of a worker adds one. Shards and pictures name workers and devices in words of their own, not by key.
-    A worker that was only frozen for so long is known again from its next heartbeat on.
+    At most `FORGOTTEN_AT_ONCE`, the others next time. Each start of a worker adds one. Shards and pictures name workers
+    and devices in words of their own, not by key. One that was only frozen is known again from its next heartbeat on.
     """
     since = clock.after(clock.now(session), -silent_seconds)
     # In the order of their ids, and never waiting for one that beats at this moment.
