@@ -8,8 +8,6 @@ import click
 if TYPE_CHECKING:
     from core.settings import Settings
 
-MISSED_HEARTBEATS = 3
-"""A worker that has missed so many in a row is taken as hung."""
 ANSWER_SECONDS = 3.0
 UNHEALTHY_STATUS = 1
 
@@ -30,7 +28,7 @@ def worker(ctx: click.Context) -> None:
     from core.settings import load_settings
 
     settings = load_settings()
-    seconds = MISSED_HEARTBEATS * settings.heartbeat_seconds
+    seconds = settings.alive_seconds
     if beats(settings, socket.gethostname(), seconds):
         return
     click.echo(f"No worker of this host has beaten within {seconds:g} s.", err=True)

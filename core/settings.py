@@ -11,6 +11,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from core.errors import BadSetting, nearest
 
 PREFIX = "DEEPVIS_"
+MISSED_HEARTBEATS = 3
+"""A worker that has missed so many in a row is taken as gone ..."""
+LATE_SECONDS = 5.0
+"""... and this much later, as a busy database makes heartbeats late."""
 
 
 class Settings(BaseSettings):
@@ -125,6 +129,11 @@ class Settings(BaseSettings):
     @cached_property
     def resolved_store_url(self) -> str:
         return self.store_url or self.home_path.joinpath("pictures").as_uri()
+
+    @property
+    def alive_seconds(self) -> float:
+        """A worker that has not beaten for so long counts as gone, wherever somebody asks."""
+        return MISSED_HEARTBEATS * self.heartbeat_seconds + LATE_SECONDS
 
     @cached_property
     def resolved_url(self) -> str:

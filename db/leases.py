@@ -24,10 +24,9 @@ from core.specs import DeviceKind, LayerInfo, NetworkSource, Recipe
 from db import clock, tallies
 from db.bulk import insert_missing
 from db.completion import finish_if_done, lock_atlas
-from db.models import Atlas, AtlasState, Layer, Picture, Shard, ShardState, Worker
+from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Layer, Picture, Shard, ShardState, Worker
 
 RAN_OUT = "the worker stopped answering"
-MAX_ERROR_CHARACTERS = 4000
 MOST_DOUBLINGS = 5
 """A shard waits twice as long after each setback, until it waits 32 times the first wait."""
 

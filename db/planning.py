@@ -18,7 +18,7 @@ from core.errors import LostLease, UnknownLayer, nearest
 from core.specs import AtlasSpec, DeviceKind, Priority, ShardSpec
 from db import clock, tallies
 from db.completion import finish_if_done, lock_atlas, start
-from db.models import Atlas, AtlasState, Layer, Picture, Shard, ShardState
+from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Layer, Picture, Shard, ShardState
 
 MAX_PLAN_ATTEMPTS = 3
 PLAN_STALE_SECONDS = 30
@@ -185,7 +185,7 @@ def _lock_planned(session: Session, lease: PlanLease) -> Atlas:
 
 def _fail(session: Session, atlas: Atlas, error: str) -> None:
     forget_plan(session, atlas.id)
-    atlas.state, atlas.error, atlas.plan_token = AtlasState.FAILED, error, None
+    atlas.state, atlas.error, atlas.plan_token = AtlasState.FAILED, error[:MAX_ERROR_CHARACTERS], None
     atlas.finished_at = clock.now(session)
 
 

@@ -9,8 +9,8 @@ Two ways to use what `make_sessions` gives, and no third:
         return queries.get_atlas(session, atlas_id)
 
 A writing transaction takes SQLite's write lock at its start (BEGIN IMMEDIATE): it waits its turn there, and never
-fails half-way because somebody wrote in between. One command a transaction: commands lock rows in the order atlas,
-then shards, and two of them in one transaction could meet another pair the other way round.
+fails half-way because somebody wrote in between. One command a transaction: each locks rows in the order that
+`db.completion` gives, and two of them in one transaction could meet another pair the other way round.
 """
 
 import sqlite3

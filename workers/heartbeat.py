@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 STEADY_BEATS = 3
 """Only who has beaten so often in a row ends the leases of others: after an outage they need a moment to renew."""
 
+FORGET_SECONDS = 3600.0
+"""Time between two looks for workers that ended long ago."""
+
 Say = Callable[[], WorkerBeat]
 """What the worker says about itself now."""
 Give = Callable[[set[str]], None]
@@ -98,7 +101,7 @@ class Heartbeat(threading.Thread):
     def _chores(self) -> dict[str, float]:
         """What one worker does for all, and how often."""
         names = {chores.LOOK, chores.CONTROL} | ({chores.REAP} if self._steady >= STEADY_BEATS else set())
-        return dict.fromkeys(names, self._settings.heartbeat_seconds)
+        return {**dict.fromkeys(names, self._settings.heartbeat_seconds), chores.FORGET: FORGET_SECONDS}
 
     def _news(self) -> WorkerBeat:
         said, plan = self._say(), self._plan

@@ -72,6 +72,8 @@ class Housekeeper(threading.Thread):
                 due, self._due = self._due, set()
             if chores.REAP in due:
                 self._troubles.attempt("reaping", self._reap)
+            if chores.FORGET in due:
+                self._troubles.attempt("forgetting", self._forget)
             if chores.CONTROL in due:
                 self._troubles.attempt("asking again", self._resend_control)
             self._troubles.attempt("dispatch", self._dispatch)
@@ -81,6 +83,10 @@ class Housekeeper(threading.Thread):
     def _reap(self) -> None:
         if waiting := self._ledger.reap():
             log.warning("leases ran out, to be done again: shards %s", ", ".join(map(str, waiting)))
+
+    def _forget(self) -> None:
+        with self._sessions.begin() as session:
+            workers.forget(session)
 
     def _resend_control(self) -> None:
         """Ask again for plans and descriptions whose message or planner got lost."""
@@ -129,7 +135,7 @@ class Housekeeper(threading.Thread):
 
     def _live(self, session: Session) -> Counter[DeviceKind]:
         """The workers that live; this one does, whether or not its first beat has been written."""
-        found = workers.live(session, 3 * self._settings.heartbeat_seconds + 5)
+        found = workers.live(session, self._settings.alive_seconds)
         return found if found[self._kind] else found + Counter({self._kind: 1})
 
     @property

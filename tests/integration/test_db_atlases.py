@@ -18,7 +18,7 @@ from core.recipes import BOLD, FOURIER
 from core.specs import DeviceKind, ShardSpec
 from db import atlases, clock, leases, networks, planning
 from db.completion import lock_atlas
-from db.models import Atlas, AtlasState, Recipe, Shard, ShardState
+from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Recipe, Shard, ShardState
 from db.planning import PlanLease
 from db.session import Sessions
 from tests.integration.racing import race
@@ -211,6 +211,15 @@ def test_a_planner_that_was_frozen_changes_nothing_and_the_next_begins_anew(sess
         planning.extend_plan(session, following, 0, shards("conv", [(2,)]))
         assert planning.finish_planning(session, following) == AtlasState.RUNNING
     assert shard_states(sessions, frozen.atlas_id) == ["pending"]
+
+
+def test_why_a_plan_failed_is_kept_but_not_at_any_length(sessions: Sessions) -> None:
+    lease = begun(sessions)
+    with sessions.begin() as session:
+        planning.fail_planning(session, lease, "x" * (MAX_ERROR_CHARACTERS + 1))
+    with sessions() as session:
+        atlas = session.get_one(Atlas, lease.atlas_id)
+    assert (atlas.state, atlas.error) == (AtlasState.FAILED, "x" * MAX_ERROR_CHARACTERS)
 
 
 def test_plan_of_a_cancelled_atlas_is_dropped(sessions: Sessions) -> None:

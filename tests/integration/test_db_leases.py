@@ -13,7 +13,7 @@ from db import atlases, clock, leases
 from db.leases import Lease, lease_shard
 from db.models import Atlas, AtlasState, Picture, Shard, ShardState, Worker
 from db.session import Sessions
-from db.workers import beat, live, stop
+from db.workers import beat, forget, live, stop
 from tests.integration.racing import race
 from tests.integration.records import describe, info, layer, picture, reap, results, running_atlas, shards, worker_beat
 
@@ -376,6 +376,26 @@ def test_long_and_strange_words_of_workers_are_kept(
     with sessions.begin() as session:
         leases.fail_attempt(session, lease, "\0 bad byte " + "x" * 10_000, 1)
     assert "bad byte" in (shard_of(sessions).error or "")
+
+
+def test_workers_silent_for_a_day_are_forgotten_and_known_again_if_they_wake_up(
+    sessions: Sessions,
+) -> None:
+    ages = {"beats": 0.0, "silent": 23.9, "stopped": 23.9, "gone": 24.1, "stopped long ago": 24.1}
+    with sessions.begin() as session:
+        for name, hours in ages.items():
+            beat(session, worker_beat(name))
+            if name.startswith("stopped"):
+                stop(session, name)
+            moment = clock.after(clock.now(session), -3600 * hours)
+            session.execute(update(Worker).where(Worker.id == name).values(heartbeat_at=moment))
+    with sessions.begin() as session:
+        assert forget(session) == 2
+        assert forget(session) == 0
+        assert set(session.scalars(select(Worker.id))) == {"beats", "silent", "stopped"}
+        beat(session, worker_beat("gone"))
+    with sessions() as session:
+        assert "gone" in session.scalars(select(Worker.id)).all()
 
 
 def test_workers_live_until_they_stop(sessions: Sessions) -> None:

@@ -25,6 +25,7 @@ def assert_exact(session: Session, atlas_id: str) -> None:
     counted = tallies.of_atlas(session, atlas_id)
     assert counted[tallies.PLANNED].shards == len(rows)
     assert counted[tallies.PLANNED].images == sum(row.images for row in rows)
+    assert (counted[tallies.PLANNED].computed_cost_seconds, counted[tallies.PLANNED].computed_seconds) == (0.0, 0.0)
     for state in tallies.ENDED:
         mine = [row for row in rows if row.state == state]
         wanted = tallies.Sums.of(mine)
