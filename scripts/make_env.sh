@@ -12,7 +12,8 @@ new_enough() {
 fill() {
     sh scripts/install.sh "$venv/bin/python" "$extra" &&
         "$venv/bin/python" -m pip --disable-pip-version-check --quiet --quiet \
-            install --no-deps --no-build-isolation --editable .
+            install --no-deps --no-build-isolation --editable . &&
+        "$venv/bin/python" -m pip --disable-pip-version-check check --quiet
 }
 
 if [ -x "$venv/bin/python" ] && new_enough "$venv/bin/python"; then
