@@ -53,7 +53,9 @@ class Settings(BaseSettings):
         default=50_000_000, ge=1, description="largest picture that is decoded; of all its frames together"
     )
     max_picture_frames: int = Field(default=100, ge=1, description="most frames of an animated picture")
-    max_checkpoint_bytes: int = Field(default=2_147_483_648, ge=1, description="largest checkpoint file that is read")
+    max_checkpoint_bytes: int = Field(
+        default=2_147_483_648, ge=1, description="largest checkpoint file that is read, in memory as a whole"
+    )
     requests_per_minute: int = Field(
         default=600, ge=1, le=100_000, description="requests a minute with one token, unless the token says otherwise"
     )
