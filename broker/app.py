@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from celery import Celery
 from kombu.entity import Queue
 
+from broker.tls import tls_options
 from core.settings import Settings
 from core.specs import DeviceKind
 
@@ -70,6 +71,7 @@ def _queue(kind: DeviceKind) -> Queue:
 def _broker(settings: Settings) -> dict[str, Any]:
     """The connection: every wait has an end, and a worker tries again for ever."""
     return {
+        "broker_use_ssl": tls_options(settings.broker_url),
         "broker_connection_timeout": 2.0,
         "broker_connection_retry": True,
         "broker_connection_retry_on_startup": True,

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from core.settings import Settings
 
 ANSWER_SECONDS = 3.0
+DATABASE_SECONDS = 6.0
+"""How long the database is waited for in all: probes are given ten seconds, of which Python takes some to start."""
 UNHEALTHY_STATUS = 1
 
 
@@ -53,15 +55,22 @@ def beats(settings: "Settings", host: str, seconds: float) -> bool:
     """Whether a worker of `host` that has not stopped has beaten within the last `seconds`.
 
     Raises:
-        NotReady: the database cannot be asked.
+        NotReady: the database cannot be asked, or does not answer within `DATABASE_SECONDS`.
     """
+    from core.deadlines import within
+
+    url = settings.resolved_database_url
+    return within(DATABASE_SECONDS, "the database", lambda: _beats(url, host, seconds))
+
+
+def _beats(url: str, host: str, seconds: float) -> bool:
     from sqlalchemy.exc import DBAPIError
 
     from core.errors import NotReady
     from db.session import make_engine, make_sessions
     from db.workers import lives_on
 
-    engine = make_engine(settings.resolved_database_url)
+    engine = make_engine(url)
     try:
         with make_sessions(engine)() as session:
             return lives_on(session, host, seconds)

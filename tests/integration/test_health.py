@@ -72,6 +72,17 @@ def test_a_database_that_does_not_answer_is_not_the_workers_fault(monkeypatch: p
     assert "The database cannot be asked" in asked.stderr
 
 
+def test_a_database_that_accepts_and_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.health.DATABASE_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("DEEPVIS_DATABASE_URL", f"postgresql://deepvis@127.0.0.1:{silent.getsockname()[1]}/deepvis")
+        start = time.monotonic()
+        asked = run("health", "worker")
+        assert time.monotonic() - start < 4  # the client itself would wait for five seconds, for each address
+    assert asked.exit_code == 2
+    assert "No answer from the database within 0.3 seconds." in asked.stderr
+
+
 def test_probes_load_nothing_heavy(named: None, sessions: Sessions) -> None:
     beat(sessions, socket.gethostname())
     program = "import sys; from cli.main import main; main(['health', 'worker'], standalone_mode=False);"
