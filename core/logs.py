@@ -29,11 +29,15 @@ R = TypeVar("R")
 
 FIELDS = (
     "worker", "atlas", "shard", "layer", "units", "recipe", "attempt", "seconds", "stages",
-    "client", "method", "path", "status",
+    "client", "owner", "action", "method", "path", "status",
 )  # fmt: skip
 """What a JSON line holds beside time, level, logger, pid and message, where it applies."""
 FORESEEN = (DeepvisError, ConnectionError, TimeoutError)
 """Errors whose traceback tells nobody anything: services that are away, and what we raise ourselves."""
+
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+CONTROLS |= {0x2028: r"\u2028", 0x2029: r"\u2029"}
+"""Characters that move a terminal's cursor or begin a line, and how they are written instead."""
 
 CHATTY_LOGGERS = ("alembic", "httpx")
 """Libraries that tell at INFO what nobody asked."""
@@ -126,6 +130,9 @@ class TextLine(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
         record.message = _folded(record.message)  # a line break in a message must not look like a line of its own
         return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).translate(CONTROLS)
 
 
 class OneLine(logging.Filter):

@@ -34,10 +34,14 @@ class Settings(BaseSettings):
     token: SecretStr = Field(default=SecretStr(""), description="API token that the command line sends")
     require_tokens: bool = Field(
         default=False,
-        description="whether requests from this machine need a token too: set it behind a reverse proxy",
+        description="whether requests from this machine need a token too, as with trusted hosts: set it behind a reverse proxy",
     )
     trusted_hosts: str = Field(
-        default="", description="comma-separated Host names the server answers to; empty: its own"
+        default="",
+        description="comma-separated Host names the server answers to, then only with tokens; empty: its own",
+    )
+    request_seconds: float = Field(
+        default=20.0, ge=1, le=3600, description="time that a client has to send a request, its body with it"
     )
     web_threads: int = Field(default=16, ge=2, le=256, description="threads of the web server")
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="largest request body")
@@ -53,6 +57,9 @@ class Settings(BaseSettings):
     max_open_atlases: int = Field(default=64, ge=1, description="atlases of one owner that may be unfinished at once")
     max_images_per_day: int = Field(
         default=0, ge=0, description="unit-images that one owner may ask for in 24 hours; 0: as many as they like"
+    )
+    max_images_per_atlas: int = Field(
+        default=5_000_000, ge=0, description="unit-images that one atlas may cover; 0: as many as there are"
     )
 
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="what a worker computes on")
