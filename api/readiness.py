@@ -85,16 +85,17 @@ class Probe:
 class Kept:
     """What was seen last, and until when it is told."""
 
-    def __init__(self, probes: Mapping[str, Probe]) -> None:
-        self._probes = probes
+    def __init__(self, probes: dict[str, Probe], seconds: float = KEPT_SECONDS) -> None:
+        self.probes = probes
+        self._seconds = seconds
         self._told: tuple[float, Readiness] | None = None
 
     def get(self) -> Readiness:
-        """What was seen less than `KEPT_SECONDS` ago, else what is seen now; within `LIMIT_SECONDS`."""
+        """What was seen less than `seconds` ago, else what is seen now; within `LIMIT_SECONDS`."""
         told = self._told
         if told is None or time.monotonic() >= told[0]:
-            found = look(self._probes)
-            self._told = told = (time.monotonic() + KEPT_SECONDS, found)
+            found = look(self.probes)
+            self._told = told = (time.monotonic() + self._seconds, found)
         return told[1]
 
 

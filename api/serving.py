@@ -44,6 +44,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().murder_pending()
         now = time.monotonic()
         for conn, until in list(self._sending.items()):
-            if now >= until and self._sending.pop(conn, None):
+            if now >= until and self._sending.pop(conn, 0.0):
                 with suppress(OSError):  # it ended meanwhile
                     conn.sock.shutdown(socket.SHUT_RD)  # its thread reads the end of the request

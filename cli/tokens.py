@@ -108,9 +108,8 @@ def _note(action: str) -> None:
     from core import audit, logs
     from core.settings import load_settings
 
-    settings = load_settings()
-    logs.set_up(settings.log_format, settings.log_level)
-    audit.note(_account(), action, client=f"the command line of {socket.gethostname()}")
+    with logs.only(audit.log, load_settings().log_format):
+        audit.note(_account(), action, client=f"the command line of {socket.gethostname()}")
 
 
 def _account() -> str:

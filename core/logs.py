@@ -92,11 +92,7 @@ def set_up(
         foreseen: errors of libraries that are told in one line, on top of `FORESEEN`.
         stream: where to write instead of stderr.
     """
-    stream = stream or sys.stderr
-    as_json = log_format == "json" or (log_format == "auto" and not stream.isatty())
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonLine() if as_json else TextLine())
-    handler.addFilter(_add_context)
+    handler = _handler(log_format, stream or sys.stderr)
     handler.addFilter(OneLine((*FORESEEN, *foreseen)))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -107,6 +103,25 @@ def set_up(
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
+
+
+@contextmanager
+def only(logger: logging.Logger, log_format: Literal["auto", "text", "json"]) -> Iterator[None]:
+    """Have the lines of `logger` on stderr inside the block, for a command that has no log of its own."""
+    handler = _handler(log_format, sys.stderr)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _handler(log_format: str, stream: TextIO) -> logging.Handler:
+    as_json = log_format == "json" or (log_format == "auto" and not stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLine() if as_json else TextLine())
+    handler.addFilter(_add_context)
+    return handler
 
 
 class JsonLine(JsonFormatter):

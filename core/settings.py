@@ -34,11 +34,11 @@ class Settings(BaseSettings):
     token: SecretStr = Field(default=SecretStr(""), description="API token that the command line sends")
     require_tokens: bool = Field(
         default=False,
-        description="whether requests from this machine need a token too, as with trusted hosts: set it behind a reverse proxy",
+        description="whether requests from this machine need a token too: set it behind a reverse proxy",
     )
     trusted_hosts: str = Field(
         default="",
-        description="comma-separated Host names the server answers to, then only with tokens; empty: its own",
+        description="comma-separated Host names the server answers to, then with tokens only; empty: its own",
     )
     request_seconds: float = Field(
         default=20.0, ge=1, le=3600, description="time that a client has to send a request, its body with it"

@@ -19,7 +19,6 @@ from core.errors import BadPicture
 from core.picture_formats import NAMES, Broken, Extent, Format, format_of
 from core.settings import Settings
 
-_SIXTEEN_BITS = {"I;16", "I;16L", "I;16B", "I;16N"}
 _UNDECLARED = {"", "application/octet-stream"}
 
 
@@ -138,10 +137,8 @@ def _check_pixels(image: Image.Image, frames: int, limits: Limits) -> None:
 def _clean(image: Image.Image) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
     pixels = Image.new("RGB", upright.size, "white")
-    if upright.mode in _SIXTEEN_BITS:
+    if upright.mode == "I;16":
         pixels.paste(upright.convert("I").point(lambda value: value * (1 / 256)).convert("L"))
-    elif upright.mode in {"I", "F"}:
-        raise BadPicture("The picture has 32 bits for each pixel's grey.", "Save it with 8 or 16.")
     elif upright.has_transparency_data:
         layer = upright.convert("RGBA")
         pixels.paste(layer, mask=layer)

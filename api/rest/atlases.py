@@ -7,11 +7,11 @@ from flask import url_for
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.problems import InsufficientScope
 from api.rest.asking import ask_for_plan
 from api.rest.networks import Links
 from api.rest.paging import PageQuery, link_header
 from api.rest.wishes import AtlasWish, WeightWish
-from api.problems import InsufficientScope
 from api.security.callers import caller, check_owner, may
 from api.services import services
 from core.specs import NETWORK_NAME, Priority, Scope

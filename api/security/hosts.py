@@ -21,7 +21,7 @@ _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 def peer_is_here() -> bool:
-    """Whether the connection comes from a loopback address. A Unix socket has none: a proxy, most often, is behind it."""
+    """Whether the connection comes from a loopback address. A Unix socket has none: most often a proxy is behind it."""
     return is_loopback(request.environ.get("REMOTE_ADDR", ""))
 
 
