@@ -43,7 +43,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Called every second, by the thread that accepts: end what takes too long, too."""
         super().murder_pending()
         now = time.monotonic()
-        for conn, until in list(self._sending.items()):
+        for conn, until in self._sending.copy().items():
             if now >= until and self._sending.pop(conn, 0.0):
                 with suppress(OSError):  # it ended meanwhile
                     conn.sock.shutdown(socket.SHUT_RD)  # its thread reads the end of the request
