@@ -6,6 +6,7 @@ from typing import Any
 
 from gunicorn import glogging
 
+from api.security.audit import OWNER_KEY
 from core import logs
 from core.settings import Settings
 from db.outages import OUTAGES
@@ -41,6 +42,7 @@ class Logger(glogging.Logger):  # type: ignore[misc]  # gunicorn has no types
             return
         extra = {
             "client": environ.get("REMOTE_ADDR") or "-",
+            "owner": environ.get(OWNER_KEY),
             "method": environ["REQUEST_METHOD"],
             "path": environ["RAW_URI"].partition("?")[0],
             "status": int(str(resp.status).split()[0]),

@@ -17,6 +17,8 @@ from db import migrate
 log = logging.getLogger(__name__)
 
 LIMIT_SECONDS = 1.2
+KEPT_SECONDS = 1.0
+"""What was seen is told again for so long: looking costs connections, and everybody may ask."""
 EXTENSION = "deepvis_probes"
 NO_KEY = "0" * 64
 """A key that nothing has: asking for it reaches the store and reads nothing."""
@@ -80,6 +82,23 @@ class Probe:
             log.log(logging.INFO if state == "ok" else logging.WARNING, "readiness: %s: %s", self._name, state)
 
 
+class Kept:
+    """What was seen last, and until when it is told."""
+
+    def __init__(self, probes: dict[str, Probe], seconds: float = KEPT_SECONDS) -> None:
+        self.probes = probes
+        self._seconds = seconds
+        self._told: tuple[float, Readiness] | None = None
+
+    def get(self) -> Readiness:
+        """What was seen less than `seconds` ago, else what is seen now; within `LIMIT_SECONDS`."""
+        told = self._told
+        if told is None or time.monotonic() >= told[0]:
+            found = look(self.probes)
+            self._told = told = (time.monotonic() + self._seconds, found)
+        return told[1]
+
+
 def register(app: Flask, parts: Services) -> None:
     """Make the probes of an application."""
     checks: Mapping[str, Callable[[], PartState]] = {
@@ -87,12 +106,17 @@ def register(app: Flask, parts: Services) -> None:
         "store": lambda: check_store(parts),
         "broker": lambda: check_broker(parts),
     }
-    app.extensions[EXTENSION] = {name: Probe(name, check) for name, check in checks.items()}
+    app.extensions[EXTENSION] = Kept({name: Probe(name, check) for name, check in checks.items()})
 
 
 def readiness(app: Flask) -> Readiness:
+    """What was seen of every part a moment ago or now; within `LIMIT_SECONDS`."""
+    kept: Kept = app.extensions[EXTENSION]
+    return kept.get()
+
+
+def look(probes: Mapping[str, Probe]) -> Readiness:
     """Look at every part at once; within `LIMIT_SECONDS`."""
-    probes: dict[str, Probe] = app.extensions[EXTENSION]
     deadline = time.monotonic() + LIMIT_SECONDS
     looks = {name: probe.begin() for name, probe in probes.items()}
     found = {name: look.wait(deadline) for name, look in looks.items()}

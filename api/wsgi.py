@@ -1,6 +1,6 @@
 """The entry for WSGI servers:
 
-    gunicorn --worker-class gthread --threads 16 --logger-class api.logs.Logger 'api.wsgi:application()'
+    gunicorn --worker-class api.serving.Worker --threads 16 --logger-class api.logs.Logger 'api.wsgi:application()'
 
 Threads, because a page's event stream holds one while it lasts. Take one process for SQLite, more for PostgreSQL.
 """

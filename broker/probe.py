@@ -79,6 +79,8 @@ def check_broker_url(url: str) -> str:
         raise BadSetting("DEEPVIS_BROKER_URL is no URL of a message broker.", _REMEDY)
     try:
         parts = urlsplit(url)
+        if scheme != "filesystem" and ("@" in parts.path or ("@" in url and "@" not in parts.netloc)):
+            raise ValueError("its password holds / ? # or @, which are written like %2F")
         _ = parts.port  # raises where it is no number
         if scheme in REDIS and not re.fullmatch("/?[0-9]*", parts.path):
             raise ValueError(f"it ends with the number of a database, not with {parts.path!r}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MOST_SEEDS = 9
 MOST_STEPS = 10_000
 INTERRUPTED_STATUS = 130
-WEIGHT = click.FloatRange(0, 100, min_open=True)
+WEIGHT = click.FloatRange(0.01, 100)
 
 
 @click.command()
@@ -30,7 +30,7 @@ WEIGHT = click.FloatRange(0, 100, min_open=True)
 @click.option(
     "--priority",
     type=click.Choice(["interactive", "batch"]),
-    help="Who is served first; default: interactive if it is small.",
+    help="Who is served first; default: interactive if it is small; to ask for that needs the scope admin.",
 )
 @click.option("--weight", type=WEIGHT, help="Its share of the workers beside your other atlases; default: 1.")
 @click.option(

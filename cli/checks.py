@@ -85,12 +85,13 @@ def clock_difference(settings: "Settings") -> float:
 
 def check_store(settings: "Settings", *, only_read: bool = False) -> None:
     """Return if the picture store takes, gives and deletes (with `only_read`: gives); else raise why not."""
+    from core.addresses import without_password
     from store import open_store
     from store.probe import check_readable, check_writable
 
     store = open_store(settings.resolved_store_url)
     probe = check_readable if only_read else check_writable
-    within(CHECK_SECONDS, f"the picture store {settings.resolved_store_url}", lambda: probe(store))
+    within(CHECK_SECONDS, f"the picture store {without_password(settings.resolved_store_url)}", lambda: probe(store))
 
 
 def check_broker(settings: "Settings") -> None:

@@ -20,7 +20,7 @@ def db() -> None:
 @db.command()
 def upgrade() -> None:
     """Create the tables, or change them as this version needs them. Safe to run again, and from several places."""
-    from cli.texts import without_password
+    from core.addresses import without_password
     from core.settings import load_settings
     from db import migrate
 

@@ -125,7 +125,7 @@ def check_database(settings: "Settings") -> Finding:
 
     Its clock is compared with this machine's too.
     """
-    from cli.texts import without_password
+    from core.addresses import without_password
 
     if not settings.database_url and not (settings.home_path / "deepvis.db").exists():
         return Finding("Database", "ok", "SQLite; `deepvis up` will make it")
@@ -140,8 +140,10 @@ def check_database(settings: "Settings") -> Finding:
 
 def check_store(settings: "Settings") -> Finding:
     """The picture store takes, gives and deletes."""
+    from core.addresses import without_password
+
     checks.check_store(settings)
-    return Finding("Pictures", "ok", f"{settings.resolved_store_url} takes, gives and deletes")
+    return Finding("Pictures", "ok", f"{without_password(settings.resolved_store_url)} takes, gives and deletes")
 
 
 def check_disk(settings: "Settings") -> Finding:

@@ -50,7 +50,7 @@ def gunicorn_options(settings: "Settings") -> dict[str, Any]:
     return {
         "bind": [f"{host}:{settings.port}"],
         "workers": 1,
-        "worker_class": "gthread",
+        "worker_class": "api.serving.Worker",
         "threads": settings.web_threads,
         "timeout": 60,
         "graceful_timeout": 3,

@@ -12,7 +12,7 @@ import click
 from cli import checks, embedded_redis, running
 from cli.ports import usual_or_free
 from cli.supervisor import Supervisor
-from cli.texts import without_password
+from core.addresses import without_password
 from core.errors import NotReady
 from core.settings import Settings, load_settings
 

@@ -25,10 +25,3 @@ def size(count: float) -> str:
 def shape(sides: tuple[int, ...]) -> str:
     """A shape like "64 x 56 x 56"."""
     return " x ".join(map(str, sides))
-
-
-def without_password(url: str) -> str:
-    """A database URL that may be shown."""
-    from sqlalchemy import make_url
-
-    return make_url(url).render_as_string(hide_password=True)

@@ -1,5 +1,8 @@
 """`deepvis tokens`: who may ask the API. These commands talk to the database itself, as `deepvis db` does."""
 
+import getpass
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -53,6 +56,7 @@ def make(name: str, scope: str, expires: float | None, **limits: int | None) -> 
     with _sessions() as sessions, sessions.begin() as session:
         kept = commands.Limits(**limits)
         secret = commands.make(session, name, Scope(scope), expires_seconds=expires, limits=kept)
+    _note(f"makes the token {name!r} with the scope {scope}")
     click.echo(secret)
     click.echo(f"This is the token {name!r} ({scope}). It is kept nowhere: note it down now.", err=True)
 
@@ -82,6 +86,7 @@ def revoke(name: str) -> None:
 
     with _sessions() as sessions, sessions.begin() as session:
         commands.revoke(session, name)
+    _note(f"revokes the token {name!r}")
     click.echo(f"The token {name!r} is revoked.")
 
 
@@ -96,6 +101,22 @@ def _sessions() -> "Iterator[Sessions]":
         yield make_sessions(engine)
     finally:
         engine.dispose()
+
+
+def _note(action: str) -> None:
+    """Add to the trail of who did what: to stderr, as logs are."""
+    from core import audit, logs
+    from core.settings import load_settings
+
+    with logs.only(audit.log, load_settings().log_format):
+        audit.note(_account(), action, client=f"the command line of {socket.gethostname()}")
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"user {os.getuid()}"
 
 
 def _row(token: "TokenView") -> list[str]:

@@ -46,7 +46,7 @@ class Conflict(DeepvisError):
 
 
 class OverQuota(Conflict):
-    """The owner has as many unfinished atlases, or asked for as many unit-images in 24 hours, as they may."""
+    """The owner has as many unfinished atlases, or asked for as many unit-images, as they may."""
 
     slug, title = "over-quota", "Over a quota"
 

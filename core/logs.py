@@ -29,11 +29,15 @@ R = TypeVar("R")
 
 FIELDS = (
     "worker", "atlas", "shard", "layer", "units", "recipe", "attempt", "seconds", "stages",
-    "client", "method", "path", "status",
+    "client", "owner", "action", "method", "path", "status",
 )  # fmt: skip
 """What a JSON line holds beside time, level, logger, pid and message, where it applies."""
 FORESEEN = (DeepvisError, ConnectionError, TimeoutError)
 """Errors whose traceback tells nobody anything: services that are away, and what we raise ourselves."""
+
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+CONTROLS |= {0x2028: r"\u2028", 0x2029: r"\u2029"}
+"""Characters that move a terminal's cursor or begin a line, and how they are written instead."""
 
 CHATTY_LOGGERS = ("alembic", "httpx")
 """Libraries that tell at INFO what nobody asked."""
@@ -88,11 +92,7 @@ def set_up(
         foreseen: errors of libraries that are told in one line, on top of `FORESEEN`.
         stream: where to write instead of stderr.
     """
-    stream = stream or sys.stderr
-    as_json = log_format == "json" or (log_format == "auto" and not stream.isatty())
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonLine() if as_json else TextLine())
-    handler.addFilter(_add_context)
+    handler = _handler(log_format, stream or sys.stderr)
     handler.addFilter(OneLine((*FORESEEN, *foreseen)))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -103,6 +103,25 @@ def set_up(
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
+
+
+@contextmanager
+def only(logger: logging.Logger, log_format: Literal["auto", "text", "json"]) -> Iterator[None]:
+    """Have the lines of `logger` on stderr inside the block, for a command that has no log of its own."""
+    handler = _handler(log_format, sys.stderr)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _handler(log_format: str, stream: TextIO) -> logging.Handler:
+    as_json = log_format == "json" or (log_format == "auto" and not stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLine() if as_json else TextLine())
+    handler.addFilter(_add_context)
+    return handler
 
 
 class JsonLine(JsonFormatter):
@@ -126,6 +145,9 @@ class TextLine(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
         record.message = _folded(record.message)  # a line break in a message must not look like a line of its own
         return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).translate(CONTROLS)
 
 
 class OneLine(logging.Filter):

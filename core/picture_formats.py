@@ -1,6 +1,7 @@
 """The image formats that are taken from outside: how each begins, where it ends, and how much is in it.
 
-Only headers and the lengths of blocks are read here, nothing is decoded.
+Only headers and the lengths of blocks are read here, nothing is decoded. A format whose end cannot be computed, such as
+TIFF, is not taken: whatever else is in such a file could not be told from the picture.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ class Format:
     media_types: tuple[str, ...]
     suffixes: tuple[str, ...]
     begins: Callable[[bytes], bool]
-    measure: Callable[[bytes, int], Extent] | None  # None: the format's blocks may lie anywhere
+    measure: Callable[[bytes, int], Extent]
 
 
 def measure_png(data: bytes, most_frames: int) -> Extent:
@@ -41,6 +42,8 @@ def measure_png(data: bytes, most_frames: int) -> Extent:
         length = _number(data, place, 4, "big")
         if kind == b"acTL":
             frames = _number(data, place + 8, 4, "big")
+            if frames == 0:
+                raise Broken("it is an animation of no frames")
         place += 12 + length
         if kind == b"IEND":
             return _extent(data, place, min(frames, most_frames + 1))
@@ -180,9 +183,6 @@ FORMATS = (
     Format("GIF", ("image/gif",), (".gif",), lambda data: data[:6] in {b"GIF87a", b"GIF89a"}, measure_gif),
     Format(
         "BMP", ("image/bmp", "image/x-ms-bmp"), (".bmp", ".dib"), lambda data: data.startswith(b"BM"), measure_bmp
-    ),
-    Format(
-        "TIFF", ("image/tiff",), (".tif", ".tiff"), lambda data: data[:4] in {b"II*\0", b"MM\0*"}, None
     ),
 )  # fmt: skip
 NAMES = ", ".join(each.name for each in FORMATS)

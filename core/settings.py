@@ -43,7 +43,11 @@ class Settings(BaseSettings):
         description="whether requests from this machine need a token too: set it behind a reverse proxy",
     )
     trusted_hosts: str = Field(
-        default="", description="comma-separated Host names the server answers to; empty: its own"
+        default="",
+        description="comma-separated Host names the server answers to, then with tokens only; empty: its own",
+    )
+    request_seconds: float = Field(
+        default=20.0, ge=1, le=3600, description="time that a client has to send a request, its body with it"
     )
     trusted_proxies: str = Field(
         default="",
@@ -66,6 +70,9 @@ class Settings(BaseSettings):
     max_open_atlases: int = Field(default=64, ge=1, description="atlases of one owner that may be unfinished at once")
     max_images_per_day: int = Field(
         default=0, ge=0, description="unit-images that one owner may ask for in 24 hours; 0: as many as they like"
+    )
+    max_images_per_atlas: int = Field(
+        default=5_000_000, ge=0, description="unit-images that one atlas may cover; 0: as many as there are"
     )
 
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="what a worker computes on")

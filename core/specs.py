@@ -12,6 +12,8 @@ METHOD_VERSION = 1
 
 MAX_SEEDS = 9
 MAX_STEPS = 10_000
+MIN_WEIGHT, MAX_WEIGHT = 0.01, 100.0
+"""Of an atlas. What was handed out is divided by it, so that one near nothing would count without end."""
 
 
 class Spec(BaseModel):

@@ -19,8 +19,6 @@ from core.errors import BadPicture
 from core.picture_formats import NAMES, Broken, Extent, Format, format_of
 from core.settings import Settings
 
-_TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF tags
-_SIXTEEN_BITS = {"I;16", "I;16L", "I;16B", "I;16N"}
 _UNDECLARED = {"", "application/octet-stream"}
 
 
@@ -59,12 +57,11 @@ def read_frames(data: bytes, limits: Limits, *, filename: str = "", media_type: 
     _check_declared(kind, filename, media_type)
     extent = _extent(data, kind, limits)
     with _guarded(), Image.open(io.BytesIO(data[: extent.end]), formats=[kind.name]) as image:
-        frames = min(extent.frames, _frames(image, kind, limits))
-        _check_pixels(image, frames, limits)
-        for number in range(frames):
+        _check_pixels(image, extent.frames, limits)
+        for number in range(extent.frames):
             if number:
                 image.seek(number)
-                _check_pixels(image, frames, limits)  # a frame may be larger than the first
+                _check_pixels(image, extent.frames, limits)  # a frame may be larger than the first
             yield _clean(image)
 
 
@@ -113,46 +110,25 @@ def _check_declared(kind: Format, filename: str, media_type: str) -> None:
 
 def _extent(data: bytes, kind: Format, limits: Limits) -> Extent:
     """Where the picture ends; something else behind it may be an archive, a page or a program."""
-    if kind.measure is None:  # what is behind it is lost when the picture is encoded anew, as with every format
-        return Extent(len(data), limits.most_frames)
     try:
         extent = kind.measure(data, limits.most_frames)
     except Broken as error:
         raise BadPicture(f"The {kind.name} is broken: {error}.", "Check that the file is whole.") from error
     if extent.frames > limits.most_frames:
-        raise _too_many_frames(limits)
+        raise BadPicture(f"The picture has more than {limits.most_frames} frames.", "Send fewer of them.")
     if data[extent.end :].strip(b"\0"):
         behind = len(data) - extent.end
         raise BadPicture(f"Behind the {kind.name} the file has {behind} bytes of something else.", "Save it anew.")
     return extent
 
 
-def _frames(image: Image.Image, kind: Format, limits: Limits) -> int:
-    """How many frames there are; pages of a TIFF are only found by going to them."""
-    if kind.measure is not None:
-        return limits.most_frames
-    try:
-        image.seek(limits.most_frames)
-    except EOFError:
-        found = image.tell() + 1
-        image.seek(0)
-        return found
-    raise _too_many_frames(limits)
-
-
 def _check_pixels(image: Image.Image, frames: int, limits: Limits) -> None:
-    tags = getattr(image, "tag_v2", {})
-    tile = int(tags.get(_TILE_WIDTH, 0)) * int(tags.get(_TILE_LENGTH, 0))  # decoded whole, however small the picture
-    if max(image.width * image.height * frames, tile) > limits.most_pixels:
+    if image.width * image.height * frames > limits.most_pixels:
         times = f" in {frames} frames" if frames > 1 else ""
         raise BadPicture(
             f"The picture has {image.width} x {image.height} pixels{times}.",
             f"At most {limits.most_pixels} pixels are accepted; scale it down.",
         )
-
-
-def _too_many_frames(limits: Limits) -> BadPicture:
-    return BadPicture(f"The picture has more than {limits.most_frames} frames.", "Send fewer of them.")
 
 
 # --- decoding ----------------------------------------------------------------------------
@@ -161,10 +137,8 @@ def _too_many_frames(limits: Limits) -> BadPicture:
 def _clean(image: Image.Image) -> Image.Image:
     upright = ImageOps.exif_transpose(image)
     pixels = Image.new("RGB", upright.size, "white")
-    if upright.mode in _SIXTEEN_BITS:
+    if upright.mode == "I;16":
         pixels.paste(upright.convert("I").point(lambda value: value * (1 / 256)).convert("L"))
-    elif upright.mode in {"I", "F"}:
-        raise BadPicture("The picture has 32 bits for each pixel's grey.", "Save it with 8 or 16.")
     elif upright.has_transparency_data:
         layer = upright.convert("RGBA")
         pixels.paste(layer, mask=layer)

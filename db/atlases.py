@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core.errors import Conflict, InvalidRequest, NotDescribed, UnitOutOfRange, UnknownLayer, nearest
-from core.specs import LOCAL_OWNER, AtlasSpec, DeviceKind, Priority
+from core.specs import LOCAL_OWNER, MAX_WEIGHT, MIN_WEIGHT, AtlasSpec, DeviceKind, Priority
 from db import clock, networks, quotas, tallies
 from db.bulk import insert_missing
 from db.completion import UNFINISHED, finish_if_done, lock_atlas, lock_owner, start
@@ -35,6 +35,7 @@ def create(  # noqa: PLR0913  # an atlas's own columns, each by its name
     idempotency_key: str | None = None,
     max_open: int,
     max_images_per_day: int = 0,
+    max_images: int = 0,
 ) -> tuple[Atlas, bool]:
     """The atlas that `spec` wishes for, and whether it is new: the same key and wish of an owner give the same atlas.
 
@@ -48,16 +49,18 @@ def create(  # noqa: PLR0913  # an atlas's own columns, each by its name
         idempotency_key: the owner's name for this wish.
         max_open: atlases of the owner that may be unfinished at once, unless their token says otherwise.
         max_images_per_day: unit-images that they may ask for in 24 hours (0: any number), unless it says otherwise.
+        max_images: unit-images that it may cover (0: any number).
 
     Raises:
         UnknownNetwork, UnknownLayer, UnitOutOfRange: the wish names what is not there.
         NotDescribed: it names layers or units of a network that no worker has looked at; the caller then asks for
             that with `networks.request_description`, in a transaction of its own, as this one is rolled back.
-        InvalidRequest: the network cannot be used, with its error; or the key is too long.
+        InvalidRequest: the network cannot be used, with its error; the key is too long; or the weight is none.
         Conflict: the key was used with another wish.
         OverQuota: the owner has too many unfinished atlases, or asks for too many unit-images.
     """
     _check_key(idempotency_key)
+    _check_weight(weight)
     spec = _normalised(spec)
     lock_owner(session, owner)
     if (earlier := _by_key(session, owner, idempotency_key)) is not None:
@@ -66,6 +69,7 @@ def create(  # noqa: PLR0913  # an atlas's own columns, each by its name
     _check_usable(network, spec)
     check_spec(network, spec)
     images = quotas.images_of(network, spec)
+    quotas.check_size(images, max_images)
     quotas.check_open(session, owner, max_open)
     quotas.check_images(session, owner, images, max_images_per_day)
     insert_missing(session, Recipe, _recipe_rows(spec))
@@ -118,9 +122,11 @@ def weigh(session: Session, atlas_id: str, weight: float) -> Atlas:
     """Give the atlas another share of the workers beside its owner's others, from the next shard on.
 
     Raises:
+        InvalidRequest: that is no weight.
         NotFound: there is no such atlas.
         Conflict: it is over already.
     """
+    _check_weight(weight)
     atlas = lock_atlas(session, atlas_id)
     if atlas.state not in UNFINISHED:
         raise Conflict(f"The atlas is over already ({_words(atlas.state)}).", "Only unfinished atlases are weighed.")
@@ -184,6 +190,11 @@ def _check_key(key: str | None) -> None:
     if key is not None and not 1 <= len(key) <= MAX_KEY_CHARACTERS:
         detail = f"An Idempotency-Key of {len(key)} characters cannot be kept."
         raise InvalidRequest(detail, f"Use 1 to {MAX_KEY_CHARACTERS} characters.")
+
+
+def _check_weight(weight: float) -> None:
+    if not MIN_WEIGHT <= weight <= MAX_WEIGHT:  # also refuses what is not a number
+        raise InvalidRequest(f"An atlas cannot weigh {weight:g}.", f"Use {MIN_WEIGHT:g} to {MAX_WEIGHT:g}.")
 
 
 def _by_key(session: Session, owner: str, key: str | None) -> Atlas | None:

@@ -47,6 +47,17 @@ def check_open(session: Session, owner: str, max_open: int) -> None:
         raise OverQuota(f"{count} atlases of {owner!r} are unfinished, and {most} may be.", "Wait, or cancel one.")
 
 
+def check_size(images: int | None, max_images: int) -> None:
+    """Refuse an atlas that is too large by itself (None: its size is not known yet), whoever asks for it.
+
+    Raises:
+        OverQuota: it covers more than `max_images` unit-images (0: any number).
+    """
+    if max_images and (images or 0) > max_images:
+        detail = f"The atlas would cover {images} unit-images, and {max_images} may be."
+        raise OverQuota(detail, "Ask for fewer layers, units, recipes or seeds (DEEPVIS_MAX_IMAGES_PER_ATLAS).")
+
+
 def check_images(session: Session, owner: str, images: int | None, max_images_per_day: int) -> None:
     """Refuse `images` more (None: an unknown number) in 24 hours of `owner`, whose row is locked.
 
@@ -63,19 +74,20 @@ def check_images(session: Session, owner: str, images: int | None, max_images_pe
         raise OverQuota(detail + more, "Ask for less, or wait.")
 
 
-def claim_images(session: Session, atlas_id: str, max_images_per_day: int) -> None:
+def claim_images(session: Session, atlas_id: str, max_images_per_day: int, max_images: int = 0) -> None:
     """Count an atlas whose size was not known when it was made, now that its network is described.
 
     For its planner, before anything of the plan is stored. Nothing if it has been counted.
 
     Raises:
         NotFound: there is no such atlas.
-        OverQuota: it is more than its owner may ask for.
+        OverQuota: it is more than its owner may ask for, or than one atlas may cover.
     """
     atlas = lock_atlas(session, atlas_id)
     images = images_of(atlas.network, AtlasSpec.model_validate(atlas.spec))
     if atlas.images or images is None:
         return
+    check_size(images, max_images)
     lock_owner(session, atlas.owner)
     check_images(session, atlas.owner, images, max_images_per_day)
     atlas.images = images

@@ -106,6 +106,9 @@ def parse_url(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise BadSetting("DEEPVIS_DATABASE_URL is not a database URL.", remedy) from error
+    if parsed.get_backend_name() != "sqlite" and "@" in f"{parsed.host}{parsed.database}":
+        escaped = "Write each @ of a user, password or database as %40."
+        raise BadSetting("DEEPVIS_DATABASE_URL has an @ in its password that is not escaped.", escaped)
     if parsed.drivername in {"postgres", "postgresql"}:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in {"sqlite", "sqlite+pysqlite", "postgresql+psycopg"}:

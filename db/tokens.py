@@ -21,6 +21,8 @@ from db.models import Login, Token
 PREFIX = "dv_"
 """Tokens begin with it, so that people and secret scanners know one when they see it."""
 RANDOM_BYTES = 32
+COOKIE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+"""What RANDOM_BYTES look like. What looks otherwise is no secret of ours, and costs no query."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 LOGIN_SECONDS = 30 * 24 * 3600
 USE_SECONDS = 60
@@ -36,12 +38,22 @@ class Limits:
     max_images_per_day: int | None = None  # unit-images in 24 hours; 0: as many as they like
 
 
+@dataclass(frozen=True)
+class NewLogin:
+    """What a browser is given, and whose it is."""
+
+    cookie: str
+    seconds: int  # that it lasts
+    owner: str
+
+
 def make(
     session: Session, name: str, scope: Scope, *, expires_seconds: float | None = None, limits: Limits = Limits()
 ) -> str:
     """A new token of that name, which is also the owner of what is asked for with it. It cannot be read again.
 
     The name of a token that has expired or was revoked may be given again; its atlases then belong to the new one.
+    Nothing else is carried over: the new token is a new row with an id that none had, whatever still holds the old one.
 
     Args:
         session: in a writing transaction.
@@ -57,24 +69,28 @@ def make(
     _check_name(name)
     lock_owner(session, name)  # one at a time, also for a name that no token has yet
     secret, moment = PREFIX + secrets.token_urlsafe(RANDOM_BYTES), clock.now(session)
-    token = _ended(session, name, moment) or Token(name=name)
-    token.hash, token.scopes = digest(secret), [scope.value]
-    token.created_at, token.revoked_at, token.last_used_at = moment, None, None
-    token.expires_at = None if expires_seconds is None else clock.after(moment, expires_seconds)
+    ended = _ended(session, name, moment)
+    expires_at = None if expires_seconds is None else clock.after(moment, expires_seconds)
+    token = Token(name=name, hash=digest(secret), scopes=[scope.value], created_at=moment, expires_at=expires_at)
     for limit, value in asdict(limits).items():
         setattr(token, limit, value)
     session.add(token)
+    session.flush()
+    if ended is not None:  # only now: SQLite gives the highest id again once its row is gone
+        session.delete(ended)
     return secret
 
 
 def _ended(session: Session, name: str, moment: datetime) -> Token | None:
-    """The token of that name, without its logins, if there was one."""
+    """The token of that name, if there was one; without its logins, and called otherwise until it is deleted."""
     token = _locked(session, name)
     if token is None:
         return None
     if _is_usable(token, moment):
         raise Conflict(f"There is a token {name!r} that can be used.", f"Run `deepvis tokens revoke {name}` first.")
     session.execute(delete(Login).where(Login.token_id == token.id))
+    token.name = f" {token.hash[1:]}"  # the name of no token: they have no blanks
+    session.flush()
     return token
 
 
@@ -104,27 +120,37 @@ def use_is_stale(last_used_at: datetime | None, moment: datetime) -> bool:
     return last_used_at is None or last_used_at < clock.after(moment, -USE_SECONDS)
 
 
-def log_in(session: Session, token_id: int) -> tuple[str, int]:
-    """A cookie for a browser in which that token was typed, and the seconds that it lasts. Old logins are cleared away.
+def log_in(session: Session, secret: str) -> NewLogin:
+    """Log a browser in, in which the token `secret` was typed. Old logins are cleared away.
 
     Raises:
-        NotFound: the token can no longer be used.
+        NotFound: that is no token, or one that can no longer be used.
     """
     moment = clock.now(session)
-    token = session.scalar(select(Token).where(Token.id == token_id).with_for_update(key_share=True))
+    token = session.scalar(select(Token).where(Token.hash == digest(secret)).with_for_update(key_share=True))
     if token is None or not _is_usable(token, moment):
-        raise NotFound("The token can no longer be used.", "Ask whoever runs this service for a new one.")
+        raise NotFound("The token cannot be used.", "Ask whoever runs this service for a new one.")
     session.execute(delete(Login).where(Login.expires_at <= moment))
     longest = clock.after(moment, LOGIN_SECONDS)
     expires = min(longest, token.expires_at or longest)
     cookie = secrets.token_urlsafe(RANDOM_BYTES)
     session.add(Login(hash=digest(cookie), token_id=token.id, created_at=moment, expires_at=expires))
-    return cookie, int((expires - moment).total_seconds())
+    return NewLogin(cookie, int((expires - moment).total_seconds()), token.name)
 
 
 def log_out(session: Session, cookie: str) -> None:
     """End the login of that cookie, if there is one."""
     session.execute(delete(Login).where(Login.hash == digest(cookie)))
+
+
+def looks_like_token(secret: str) -> bool:
+    """Whether it could be a token."""
+    return secret.startswith(PREFIX) and looks_like_cookie(secret.removeprefix(PREFIX))
+
+
+def looks_like_cookie(secret: str) -> bool:
+    """Whether it could be a login's cookie."""
+    return COOKIE.fullmatch(secret) is not None
 
 
 def digest(secret: str) -> str:

@@ -144,7 +144,7 @@ def explain(error: DBAPIError, url: URL) -> DeepvisError:
 
 def _names(url: URL) -> dict[str, object]:
     return {
-        "host": url.host or url.query.get("host") or "localhost",
+        "host": (url.host or "").rpartition("@")[2] or url.query.get("host") or "localhost",
         "port": url.port or 5432,
         "user": url.username or "(none)",
         "database": url.database or url.username or "(none)",

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from core.addresses import without_password
 from core.errors import BadSetting
 from store.base import PictureStore
 from store.folder import FolderStore
@@ -34,14 +35,14 @@ def open_store(url: str) -> PictureStore:
         from store.s3 import S3Store  # boto3 takes a while to import
 
         return S3Store(_bucket(parts))
-    raise BadSetting(f"{url!r} is no picture store.", _REMEDY)
+    raise BadSetting(f"{without_password(url)!r} is no picture store.", _REMEDY)
 
 
 def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError as error:
-        raise BadSetting(f"{url!r} is no URL: {error}.", _REMEDY) from error
+        raise BadSetting(f"{without_password(url)!r} is no URL.", _REMEDY) from error
 
 
 def _bucket(parts: SplitResult) -> "Bucket":
@@ -74,7 +75,9 @@ def _endpoint(text: str) -> str | None:
         return None
     parts = _split(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
-        raise BadSetting(f"{parts.hostname or text!r} is no endpoint.", "Use http://host:port or https://host.")
+        raise BadSetting(
+            f"{parts.hostname or without_password(text)!r} is no endpoint.", "Use http://host:port or https://host."
+        )
     return text
 
 

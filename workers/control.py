@@ -74,8 +74,8 @@ def _give_up(runtime: Runtime, lease: PlanLease, error: Exception) -> None:
 def _plan(runtime: Runtime, held: HeldPlan) -> None:
     start, lease, position = time.monotonic(), held.lease, 0
     info = _info(runtime, lease.spec.network)
-    most = runtime.settings.max_images_per_day
-    runtime.ledger.patiently("counting", lambda s: claim_images(s, lease.atlas_id, most))
+    a_day, at_once = runtime.settings.max_images_per_day, runtime.settings.max_images_per_atlas
+    runtime.ledger.patiently("counting", lambda s: claim_images(s, lease.atlas_id, a_day, at_once))
     engine = runtime.engines.engine(info.source, info.weights_hash)
     shards = planning.cut(info, lease.spec, lambda layer: _cost(runtime, engine, layer), runtime.settings.shard_seconds)
     for chunk in chunks(shards, CHUNK_ROWS):

@@ -9,6 +9,7 @@ from typing import Any
 from celery import bootsteps
 
 from broker.probe import check_broker, shown
+from core.addresses import without_password
 from core.deadlines import within
 from core.errors import NotReady
 from core.settings import Settings
@@ -34,7 +35,11 @@ def check_surroundings(settings: Settings) -> None:
     read_networks_file(settings.networks_file)
     wait_for("the database", lambda: check_database(settings.resolved_database_url), DATABASE_PATIENCE_SECONDS)
     store = open_store(settings.resolved_store_url)
-    within(CHECK_SECONDS, f"the picture store {settings.resolved_store_url}", lambda: check_writable(store))
+    within(
+        CHECK_SECONDS,
+        f"the picture store {without_password(settings.resolved_store_url)}",
+        lambda: check_writable(store),
+    )
     wait_for("the message broker", lambda: check_broker(settings.broker_url), math.inf)
 
 

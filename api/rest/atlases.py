@@ -7,13 +7,14 @@ from flask import url_for
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session, sessionmaker
 
+from api.problems import InsufficientScope
 from api.rest.asking import ask_for_plan
 from api.rest.networks import Links
 from api.rest.paging import PageQuery, link_header
 from api.rest.wishes import AtlasWish, WeightWish
-from api.security.callers import caller, check_owner
+from api.security.callers import caller, check_owner, may
 from api.services import services
-from core.specs import NETWORK_NAME
+from core.specs import NETWORK_NAME, Priority, Scope
 from db import atlases as commands
 from db.models import Atlas, AtlasState
 from db.queries import atlases as queries
@@ -75,6 +76,7 @@ def create_atlas(headers_data: IdempotencyHeaders, json_data: AtlasWish) -> tupl
     Answers at once, with the atlas and its links; workers plan and compute it. Pictures that exist are reused.
     """
     parts = services()
+    _check_priority(json_data.priority)
     spec = json_data.spec()
     with parts.sessions.begin() as session:
         atlas, created = commands.create(
@@ -87,6 +89,7 @@ def create_atlas(headers_data: IdempotencyHeaders, json_data: AtlasWish) -> tupl
             idempotency_key=headers_data.idempotency_key,
             max_open=parts.settings.max_open_atlases,
             max_images_per_day=parts.settings.max_images_per_day,
+            max_images=parts.settings.max_images_per_atlas,
         )
     if created:
         ask_for_plan(atlas.id, atlas.device_kind)
@@ -157,6 +160,13 @@ def weigh_atlas(atlas_id: str, json_data: WeightWish) -> AtlasAnswer:
         _check_mine(session, atlas_id)
         commands.weigh(session, atlas_id, json_data.weight)
     return _show(atlas_id)
+
+
+def _check_priority(priority: Priority | None) -> None:
+    """Refuse to serve an atlas before everybody's only because somebody says so."""
+    if priority == Priority.INTERACTIVE and not may(Scope.ADMIN):
+        detail = "To ask for the priority interactive needs the scope admin."
+        raise InsufficientScope(detail, "Leave it out: small atlases are interactive by themselves.", Scope.ADMIN)
 
 
 def _check_mine(session: Session, atlas_id: str) -> None:

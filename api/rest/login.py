@@ -6,8 +6,6 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from api.security import callers, forgery
 from api.security.cookies import SESSION, delete_cookie, read_cookie, set_cookie
-from api.services import services
-from db import tokens
 
 blueprint = APIBlueprint("login", __name__, enable_openapi=False)
 
@@ -22,13 +20,11 @@ def form() -> str:
 def enter() -> BaseResponse:
     """Log the browser in if the token is right."""
     target = _own_path(request.form.get("next", ""))
-    caller = callers.by_token(request.form.get("token", "").strip())
-    if caller is None or caller.grant is None:
+    login = callers.log_in(request.form.get("token", "").strip())
+    if login is None:
         return Response(_form(target, "That is not a token with which this server can be asked."), 401)
-    with services().sessions.begin() as session:
-        cookie, seconds = tokens.log_in(session, caller.grant.token_id)
     response = redirect(target, 303)
-    set_cookie(response, SESSION, cookie, seconds)
+    set_cookie(response, SESSION, login.cookie, login.seconds)
     return response
 
 

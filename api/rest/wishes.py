@@ -6,14 +6,25 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from core.recipes import resolve
-from core.specs import MAX_SEEDS, MAX_STEPS, NETWORK_NAME, WHOLE, AtlasSpec, DeviceKind, Priority, Recipe, Whole
+from core.specs import (
+    MAX_SEEDS,
+    MAX_STEPS,
+    MAX_WEIGHT,
+    MIN_WEIGHT,
+    NETWORK_NAME,
+    WHOLE,
+    AtlasSpec,
+    DeviceKind,
+    Priority,
+    Recipe,
+    Whole,
+)
 
 MAX_UNITS = 65_536
 """Most units that one atlas may list; no layer of a known network has as many."""
 MAX_LAYERS = 4096
 MAX_RECIPES = 32
 MAX_UNIT = 10_000_000
-MAX_WEIGHT = 100
 
 RANGE = r"([0-9]{1,8})(?:-([0-9]{1,8}))?"
 """Units in a text: "0-63", or "7" alone."""
@@ -34,7 +45,10 @@ NameOrRecipe = Annotated[
 Weight = Annotated[
     float,
     Field(
-        gt=0, le=MAX_WEIGHT, strict=True, description="Its share of the workers beside the same owner's other atlases"
+        ge=MIN_WEIGHT,
+        le=MAX_WEIGHT,
+        strict=True,
+        description="Its share of the workers beside the same owner's other atlases",
     ),
 ]
 
@@ -68,7 +82,8 @@ class AtlasWish(BaseModel):
     )
     device: DeviceKind = Field(default=DeviceKind.ANY, description="What kind of device may compute it")
     priority: Priority | None = Field(
-        default=None, description="Who is served first; none: interactive if it is small, else batch"
+        default=None,
+        description="Who is served first; none: interactive if it is small, else batch. Interactive needs scope admin",
     )
     weight: Weight = 1.0
 

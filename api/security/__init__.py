@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from api.security import callers, content, forgery, headers, hosts, limits
+from api.security import audit, callers, content, forgery, headers, hosts, limits
 
 __all__ = ["register"]
 
@@ -26,5 +26,5 @@ def register(app: Flask) -> None:
     limits.prepare(app)
     for check in CHECKS:
         app.before_request(check)
-    for answer in (headers.add_headers, limits.add_headers, callers.note_use):
+    for answer in (headers.add_headers, limits.add_headers, callers.note_use, audit.note_change):
         app.after_request(answer)

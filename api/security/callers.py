@@ -13,15 +13,17 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as BaseResponse
 
 from api.problems import Forbidden, InsufficientScope, Unauthorized, wants_page
-from api.security import hosts, limits, scopes
+from api.security import audit, hosts, limits, scopes
 from api.security.cookies import SESSION, read_cookie
 from api.services import EXTENSION, Services, services
+from core.errors import NotFound
 from core.listening import is_loopback
 from core.settings import Settings
 from core.specs import LOCAL_OWNER, Scope
 from db import clock, tokens
 from db.queries import tokens as queries
 from db.queries.tokens import Grant
+from db.tokens import NewLogin
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +87,35 @@ def prepare(app: Flask) -> None:
 
 
 def tokens_are_required(settings: Settings) -> bool:
-    """Whether even somebody on this machine needs a token."""
-    return settings.require_tokens or not is_loopback(settings.host)
+    """Whether even somebody on this machine needs a token: it is asked for, or others are served.
+
+    Whoever gives the server a public name has a proxy before it, whose requests all come from this machine.
+    """
+    return settings.require_tokens or bool(settings.trusted_hosts.strip()) or not is_loopback(settings.host)
+
+
+def log_in(token: str) -> NewLogin | None:
+    """Log a browser in; None if the token is wrong, which counts as a guess.
+
+    The database alone is asked: what was true seconds ago must not become a login of thirty days.
+
+    Raises:
+        TooManyRequests: there were too many guesses from there.
+    """
+    try:
+        with services().sessions.begin() as session:
+            made = tokens.log_in(session, token)
+    except NotFound:
+        limits.count_guess()
+        return None
+    audit.note(made.owner, "logs in")
+    return made
 
 
 def log_out(cookie: str) -> None:
     """End the login of that cookie."""
+    if not tokens.looks_like_cookie(cookie):
+        return
     with services().sessions.begin() as session:
         tokens.log_out(session, cookie)
     known().forget(queries.find_login, cookie)
@@ -125,6 +150,7 @@ def check_caller() -> BaseResponse | None:
     if found is None:
         return _turn_away()
     g.caller = found
+    request.environ[audit.OWNER_KEY] = found.owner
     return None
 
 
@@ -165,15 +191,14 @@ def may_change(owner: str) -> bool:
 
 
 def by_token(token: str) -> Caller | None:
-    """Whose token it is; None if it cannot be used. What is wrong counts as a guess.
+    """Whose token it is; None if it cannot be used, which counts as a guess. A right one is never refused.
 
     Raises:
         TooManyRequests: there were too many guesses from there.
     """
-    if found := known().get(queries.find_bearer, token):
-        return found
-    limits.check_guesses()
-    found = _look_up(queries.find_bearer, token)
+    found = known().get(queries.find_bearer, token)
+    if found is None and tokens.looks_like_token(token):
+        found = _look_up(queries.find_bearer, token)
     if found is None:
         limits.count_guess()
     return found
@@ -193,7 +218,7 @@ def _is_here() -> bool:
 
 
 def _by_login(cookie: str) -> Caller | None:
-    if not cookie:
+    if not tokens.looks_like_cookie(cookie):
         return None
     return known().get(queries.find_login, cookie) or _look_up(queries.find_login, cookie)
 

@@ -12,15 +12,17 @@ from core.listening import is_loopback
 from core.settings import Settings
 
 FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
-"""A reverse proxy adds one of them; then whoever asks is not on this machine, though the connection comes from it."""
+"""A reverse proxy may add one of them; then whoever asks is not on this machine, though the connection comes from it.
+
+Many add none unless they are told to, and cannot be told apart from this machine: DEEPVIS_REQUIRE_TOKENS is for them.
+"""
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 def peer_is_here() -> bool:
-    """Whether the connection comes from this machine. A Unix socket has no address."""
-    peer = request.environ.get("REMOTE_ADDR", "")
-    return not peer or is_loopback(peer)
+    """Whether the connection comes from a loopback address. A Unix socket has none: most often a proxy is behind it."""
+    return is_loopback(request.environ.get("REMOTE_ADDR", ""))
 
 
 def is_forwarded() -> bool:
@@ -35,7 +37,8 @@ def client_network() -> str:
     last one in its header.
     """
     peer: str = request.environ.get("REMOTE_ADDR", "")
-    if (peer_is_here() or _is_proxy(peer)) and (passed_on := request.headers.get("X-Forwarded-For")):
+    is_believed = not peer or peer_is_here() or _is_proxy(peer)
+    if is_believed and (passed_on := request.headers.get("X-Forwarded-For")):
         peer = passed_on.rpartition(",")[2].strip()
     address = _address(peer)
     if isinstance(address, ipaddress.IPv6Address):

@@ -14,7 +14,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from api.problems import TooManyRequests
-from api.security import hosts
+from api.security import audit, hosts
 from api.services import services
 
 KEY = "deepvis.limits"
@@ -22,7 +22,8 @@ FILES = frozenset({"pictures.show_file", "sheets.show_sheet"})
 FILES_FACTOR = 10
 """So many files may be asked for with each request that is allowed."""
 GUESSES = RateLimitItemPerMinute(10)
-"""Wrong tokens from one address."""
+"""Wrong tokens from one address that are answered; more are told to wait. A right one never is, whoever guesses beside
+it: a proxy, or a laboratory's gateway, is one address to us."""
 
 
 @dataclass(frozen=True)
@@ -92,18 +93,14 @@ def add_headers(response: Response) -> Response:
     return response
 
 
-def check_guesses() -> None:
-    """Refuse to look at one more token from an address that sent too many wrong ones within the last minute.
+def count_guess() -> None:
+    """Count a wrong token.
 
     Raises:
-        TooManyRequests: it did.
+        TooManyRequests: more came from that address within the last minute than may.
     """
     address = hosts.client_network()
-    if not counter().limiter.test(GUESSES, "guesses", address):
+    if not counter().limiter.hit(GUESSES, "guesses", address):
         seconds = counter().seconds(GUESSES, "guesses", address)
         raise TooManyRequests("Too many wrong tokens came from your address.", f"Wait {seconds} s.", seconds)
-
-
-def count_guess() -> None:
-    """Count a wrong token."""
-    counter().limiter.hit(GUESSES, "guesses", hosts.client_network())
+    audit.note(None, "is refused: a wrong token")

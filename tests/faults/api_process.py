@@ -21,10 +21,11 @@ class ApiProcess:
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
-        self._port = free_port()
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
         self._log = Path(tempfile.mkstemp(prefix="deepvis-api-", suffix=".log")[1])
         self._process: subprocess.Popen[bytes] | None = None
-        self._client = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=30)
+        self._client = httpx.Client(base_url=self.url, timeout=30)
 
     def __enter__(self) -> Self:
         self.start()
@@ -37,7 +38,7 @@ class ApiProcess:
         self._log.unlink()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "cli.main", "api", "--port", str(self._port)]
+        command = [sys.executable, "-m", "cli.main", "api", "--port", str(self.port)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env=self._installation.env, stdout=log, stderr=log, start_new_session=True

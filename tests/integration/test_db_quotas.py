@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import func, select, update
 
-from core.errors import Conflict, OverQuota
+from core.errors import Conflict, InvalidRequest, OverQuota
 from core.recipes import BOLD, FOURIER
 from core.specs import AtlasSpec, Scope
 from db import atlases, clock, networks, quotas, tokens
@@ -251,3 +251,24 @@ def test_unfinished_atlases_are_weighed(sessions: Sessions) -> None:
         atlases.request_cancel(session, atlas_id)
         with pytest.raises(Conflict, match="over already"):
             atlases.weigh(session, atlas_id, 1.0)
+
+
+def test_one_atlas_covers_so_many_images_only(sessions: Sessions) -> None:
+    with pytest.raises(OverQuota, match="would cover 6 unit-images, and 5 may be"), sessions.begin() as session:
+        atlases.create(session, CONV, max_open=MAX_OPEN, max_images=5)
+    assert count(sessions) == 0
+    unknown = create(sessions, wish(network="fresh"))  # nine, once that is known
+    describe_fresh(sessions)
+    with pytest.raises(OverQuota, match="cover 9"), sessions.begin() as session:
+        quotas.claim_images(session, unknown, 0, 8)
+    with sessions.begin() as session:
+        quotas.claim_images(session, unknown, 0, 9)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-306, 100.5, float("nan"), float("inf"), -1.0])
+def test_what_is_no_weight(sessions: Sessions, weight: float) -> None:
+    with pytest.raises(InvalidRequest, match="cannot weigh"), sessions.begin() as session:
+        atlases.create(session, CONV, weight=weight, max_open=MAX_OPEN)
+    atlas_id = create(sessions)
+    with pytest.raises(InvalidRequest, match="cannot weigh"), sessions.begin() as session:
+        atlases.weigh(session, atlas_id, weight)

@@ -36,10 +36,9 @@ def listed(sessions: Sessions) -> dict[str, TokenView]:
 
 
 def log_in(sessions: Sessions, secret: str) -> tuple[str, int]:
-    grant = granted(sessions, secret)
-    assert grant is not None
     with sessions.begin() as session:
-        return tokens.log_in(session, grant.token_id)
+        made = tokens.log_in(session, secret)
+    return made.cookie, made.seconds
 
 
 def later(sessions: Sessions, seconds: float) -> None:
@@ -165,12 +164,29 @@ def test_revoking_ends_the_logins_of_that_token_only(sessions: Sessions) -> None
 
 
 def test_nobody_logs_in_with_a_token_that_has_ended(sessions: Sessions) -> None:
-    grant = granted(sessions, make(sessions))
-    assert grant is not None
+    gone, late = make(sessions), make(sessions, "late", expires_seconds=60)
     with sessions.begin() as session:
         tokens.revoke(session, "alice")
-    with pytest.raises(NotFound, match="no longer"), sessions.begin() as session:
-        tokens.log_in(session, grant.token_id)
+    later(sessions, 61)
+    for secret in (gone, late, "", "dv_unknown"):
+        with pytest.raises(NotFound, match="cannot be used"):
+            log_in(sessions, secret)
+
+
+def test_a_name_given_again_is_another_token(sessions: Sessions) -> None:
+    seen: set[int] = set()
+    for scope in (Scope.READ, Scope.ADMIN, Scope.SUBMIT):
+        secret = make(sessions, scope=scope)
+        grant = granted(sessions, secret)
+        assert grant is not None
+        assert grant.token_id not in seen  # whatever still holds an old one's id holds nothing of this one
+        seen.add(grant.token_id)
+        log_in(sessions, secret)
+        with sessions.begin() as session:
+            tokens.revoke(session, "alice")
+        with pytest.raises(NotFound):
+            log_in(sessions, secret)
+    assert list(listed(sessions)) == ["alice"]
 
 
 def test_logging_out_ends_one_login_and_old_ones_are_cleared_away(sessions: Sessions) -> None:

@@ -15,7 +15,8 @@ from cli.main import main
 from cli.parse import lifetime, name_list, unit_list
 from cli.ports import free_port, is_free, usual_or_free
 from cli.running import Running, claim, connected_settings, read_running, write_note
-from cli.texts import duration, size, without_password
+from cli.texts import duration, size
+from core.addresses import without_password
 from core.errors import Conflict
 
 OPTION: Any = click.Option(["--x"])

@@ -66,7 +66,7 @@ def test_a_token_is_revoked_and_its_name_given_again() -> None:
     assert taken.exit_code == 2
     assert taken.stdout == ""
     assert "deepvis tokens revoke alice" in taken.stderr
-    assert run("revoke", "alice").output == "The token 'alice' is revoked.\n"
+    assert run("revoke", "alice").stdout == "The token 'alice' is revoked.\n"
     assert scope_of(first) is None
     assert json.loads(run("list", "--json").stdout)[0]["state"] == "revoked"
     assert scope_of(run("make", "alice", "--scope", "read").stdout.strip()) == Scope.READ
@@ -96,3 +96,15 @@ def test_a_database_without_tables_says_how_to_make_them(monkeypatch: pytest.Mon
     result = run("make", "alice")
     assert result.exit_code == 2
     assert "deepvis db upgrade" in result.stderr
+
+
+def test_what_is_done_with_tokens_is_noted() -> None:
+    made = run("make", "alice", "--scope", "admin")
+    lines = [json.loads(line) for line in (made.stderr + run("revoke", "alice").stderr).splitlines() if line[:1] == "{"]
+    assert [line["action"] for line in lines] == [
+        "makes the token 'alice' with the scope admin",
+        "revokes the token 'alice'",
+    ]
+    assert {line["logger"] for line in lines} == {"deepvis.audit"}
+    assert all(line["owner"] and "command line" in line["client"] for line in lines)
+    assert made.stdout.strip() not in made.stderr

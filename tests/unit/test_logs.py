@@ -124,6 +124,18 @@ def test_text_is_for_people_and_one_line(written: io.StringIO) -> None:
     assert second.endswith(" ERROR it failed: away")
 
 
+def test_text_moves_no_cursor_and_begins_no_line(written: io.StringIO) -> None:
+    logs.set_up("text", "INFO", stream=written)
+    log.error("a\rb\x1b[2Jc\x85d\u2028e\tf")
+    try:
+        raise ValueError("red \x1b[31m\r")
+    except ValueError:
+        log.exception("failed")
+    first, *rest = written.getvalue().split("\n")
+    assert first.endswith(r" ERROR a\rb\x1b[2Jc\x85d\u2028e".replace(r"\r", r"\x0d") + "\tf")
+    assert r"ValueError: red \x1b[31m\x0d" in rest
+
+
 def test_auto_is_text_on_a_terminal_only(written: io.StringIO) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::Warning:PIL")  # of files that 
 
 LIMITS = Limits(most_bytes=2_000_000, most_pixels=100_000, most_frames=5)
 SIZE = (40, 30)
-LOSSLESS = ("PNG", "WEBP", "BMP", "TIFF")
+LOSSLESS = ("PNG", "WEBP", "BMP")
 KINDS = (*LOSSLESS, "JPEG", "GIF")
 
 
@@ -78,14 +78,11 @@ ENCODINGS: dict[str, Callable[[], bytes]] = {
     "progressive JPEG": lambda: encoded(scene(), "JPEG", progressive=True),
     "JPEG with restarts": lambda: encoded(scene(), "JPEG", restart_marker_rows=1),
     "CMYK JPEG": lambda: encoded(scene().convert("CMYK"), "JPEG"),
-    "CMYK TIFF": lambda: encoded(scene().convert("CMYK"), "TIFF"),
     "palette PNG": lambda: encoded(scene().quantize(4), "PNG"),
     "palette BMP": lambda: encoded(scene().quantize(4), "BMP"),
     "opaque RGBA": lambda: encoded(scene().convert("RGBA"), "PNG"),
     "RGBA BMP": lambda: encoded(scene().convert("RGBA"), "BMP"),
     "interlaced GIF": lambda: encoded(scene(), "GIF", interlace=1),
-    "LZW TIFF": lambda: encoded(scene(), "TIFF", compression="tiff_lzw"),
-    "deflated TIFF": lambda: encoded(scene(), "TIFF", compression="tiff_adobe_deflate"),
     "JPEG with a comment": lambda: encoded(scene(), "JPEG", comment=b"\xff\xd9 no end"),
     "JPEG with zeros behind it": lambda: SAMPLES["JPEG"] + bytes(100),
     "JPEG with a preview behind it": lambda: SAMPLES["JPEG"] + encoded(scene().resize((8, 6)), "JPEG"),
@@ -98,25 +95,19 @@ def test_every_encoding(name: str) -> None:
     assert difference(read_upload(ENCODINGS[name](), LIMITS), scene()) < 3
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "I;16", "I;16B"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16"])
 def test_other_modes_become_rgb(mode: str) -> None:
     ramp = np.linspace(0, 255, 256, dtype=np.uint8).reshape(16, 16)
-    if mode.startswith("I;16"):
-        wide = (ramp.astype(np.uint16) * 257).astype(">u2" if mode.endswith("B") else "<u2")
+    if mode == "I;16":
+        wide = (ramp.astype(np.uint16) * 257).astype("<u2")
         image = Image.frombytes(mode, (16, 16), wide.tobytes())
     else:
         image = Image.fromarray(ramp).convert(mode)
-    read = read_upload(encoded(image, "TIFF" if mode in {"PA", "I;16B"} else "PNG"), LIMITS)
+    read = read_upload(encoded(image, "PNG"), LIMITS)
     assert difference(read, Image.fromarray(ramp)) < (128 if mode == "1" else 1)
 
 
-@pytest.mark.parametrize("bits", [32, "float"])
-def test_greys_of_32_bits_are_refused(bits: object) -> None:
-    image = Image.new("F" if bits == "float" else "I", (4, 4))
-    assert "32 bits" in refused(encoded(image, "TIFF"))
-
-
-@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_what_is_clear_is_white(kind: str) -> None:
     clear = scene().convert("RGBA")
     clear.putalpha(Image.new("L", SIZE))
@@ -124,7 +115,7 @@ def test_what_is_clear_is_white(kind: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_pictures_are_turned_upright(kind: str, orientation: int) -> None:
     turns = [None, 0, 3, 1, 5, 2, 6, 4]  # Image.Transpose that undoes each orientation's own, by orientation - 1
     turn = turns[orientation - 1]
@@ -143,7 +134,7 @@ def test_nothing_but_pixels_is_kept() -> None:
     assert kept == encode_clean(read_upload(kept, LIMITS))
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_frames(kind: str) -> None:
     frames = list(read_frames(animated(kind, 5), LIMITS))
     assert [frame.getpixel((0, 0))[0] for frame in frames] == [0, 40, 80, 120, 160]
@@ -168,7 +159,7 @@ def test_pixels(kind: str) -> None:
     assert read_upload(SAMPLES[kind], Limits(10**6, 1200, 1)).size == SIZE
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_frames_over_the_limit(kind: str) -> None:
     assert "more than 5 frames" in refused(animated(kind, 6))
     assert "40 x 30 pixels in 5 frames" in refused(animated(kind, 5), Limits(10**6, 5 * 1200 - 1, 5))
@@ -198,24 +189,6 @@ def test_pictures_that_claim_to_be_huge_take_no_memory(kind: str) -> None:
     assert time.monotonic() - started < 2
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
-
-
-def test_a_tile_larger_than_its_picture() -> None:
-    tags = {256: 8, 257: 8, 258: 8, 259: 8, 262: 1, 277: 1, 322: 30_000, 323: 30_000, 324: 8, 325: 10}
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
-    packed = zlib.compress(bytes(100))
-    data = b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed
-    data += struct.pack("<H", len(tags)) + entries + bytes(4)
-    assert "pixels" in refused(data)
-
-
-def test_a_strip_longer_than_its_picture_takes_no_memory() -> None:
-    packed = zlib.compress(bytes(50_000_000), 9)
-    tags = {256: 8, 257: 8, 258: 8, 259: 8, 262: 1, 273: 8, 277: 1, 278: 6_000_000, 279: len(packed)}
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
-    data = b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed
-    data += struct.pack("<H", len(tags)) + entries + bytes(4)
-    assert memory_of(lambda: read_upload(data, LIMITS)) < 20_000
 
 
 def memory_of(work: Callable[[], object]) -> int:
@@ -270,10 +243,14 @@ def test_something_behind_the_picture(kind: str, behind: bytes) -> None:
     assert f"Behind the {kind} the file has {len(behind)} bytes of something else" in refused(SAMPLES[kind] + behind)
 
 
-def test_what_cannot_be_seen_behind_a_tiff_is_not_kept() -> None:
-    kept = encode_clean(read_upload(SAMPLES["TIFF"] + archive(), LIMITS))
-    assert b"PK" not in kept
-    assert kept == encode_clean(scene())
+def test_an_animation_that_says_it_has_no_frames() -> None:
+    data = animated("PNG", 3)
+    place = data.index(b"acTL")
+    head = b"acTL" + bytes(8)
+    changed = data[:place] + head + struct.pack(">I", zlib.crc32(head)) + data[place + 16 :]
+    assert "no frames" in refused(changed)
+    with pytest.raises(BadPicture):  # not StopIteration, which ends loops in silence
+        read_upload(changed, LIMITS)
 
 
 def test_a_webp_that_says_it_is_longer_to_cover_an_archive() -> None:
@@ -300,7 +277,8 @@ def test_a_webp_that_says_it_is_longer_to_cover_an_archive() -> None:
         (b"GIF89a" + bytes(7), "its end is missing"),
         (b"BM" + bytes(60), "Behind the BMP"),
         (b"BM" + bytes(8) + b"\x3e\0\0\0" + bytes(48), "cannot be decoded"),
-        (b"II*\0" + b"\xff" * 60, "cannot be decoded"),
+        (encoded(scene(), "TIFF"), "no picture"),  # whose end nobody can compute
+        (b"II*\0" + b"\xff" * 60, "no picture"),
         (b"RIFF\x04\0\0\0WEBP", "cannot be decoded"),
     ],
 )
@@ -345,11 +323,9 @@ def test_limits_come_from_the_settings(make_settings: Callable[..., object]) -> 
 
 BROKEN = {
     **SAMPLES,
-    **{f"animated {kind}": animated(kind, 4) for kind in ("GIF", "WEBP", "PNG", "TIFF")},
+    **{f"animated {kind}": animated(kind, 4) for kind in ("GIF", "WEBP", "PNG")},
     "progressive": ENCODINGS["progressive JPEG"](),
-    "LZW": ENCODINGS["LZW TIFF"](),
     "MPO": ENCODINGS["camera's MPO"](),
-    "JPEG in TIFF": encoded(scene(), "TIFF", compression="jpeg"),
 }
 
 
@@ -369,7 +345,7 @@ def test_cut_off_anywhere(name: str) -> None:
     data = BROKEN[name]
     for length in range(0, len(data), max(1, len(data) // 150)):
         survives(data[:length])
-        if name not in {"TIFF", "animated TIFF", "LZW", "JPEG in TIFF", "MPO"}:
+        if name != "MPO":
             refused(data[:length])
 
 

@@ -1,8 +1,10 @@
 """Atlases over REST: created, listed, cancelled, tried again."""
 
+import pytest
+
 from core.recipes import FOURIER
-from core.specs import DeviceKind
-from tests.unit.api.conftest import Front, Pictured, problem
+from core.specs import DeviceKind, Scope
+from tests.unit.api.conftest import Front, MakeFront, Pictured, bearer, problem
 
 WISH = {"network": "tiny", "layers": ["conv"], "units": ["3", "0-1", 1], "recipes": ["fourier"], "seeds": 2, "steps": 7}
 
@@ -161,3 +163,28 @@ def test_recipes_are_listed_with_their_hashes(front: Front) -> None:
         front.client.post("/api/v1/atlases", json={"network": "tiny", "recipes": [shown["recipe"]]}).status_code == 202
     )
     assert "'fourier'" in problem(front.client.get("/api/v1/recipes/furier"), 404, "not-found")["remedy"]
+
+
+def test_only_an_admin_asks_to_be_served_first(front: Front) -> None:
+    body = {**WISH, "priority": "interactive"}
+    headers = bearer(front.token("bob", Scope.SUBMIT))
+    before = front.counts()
+    document = problem(front.client.post("/api/v1/atlases", json=body, headers=headers), 403, "insufficient-scope")
+    assert "small atlases are interactive" in document["remedy"]
+    assert front.counts() == before
+    made = front.client.post("/api/v1/atlases", json=body, headers=bearer(front.token("root")))
+    assert made.json["priority"] == "interactive"
+
+
+@pytest.mark.parametrize("weight", [1e-306, 0.009, 100.1, 0, -1])
+def test_weights_within_bounds(front: Front, weight: float) -> None:
+    problem(front.client.post("/api/v1/atlases", json={**WISH, "weight": weight}), 422, "invalid-request")
+    made = front.client.post("/api/v1/atlases", json={**WISH, "weight": 0.01}).json
+    problem(front.client.post(made["links"]["weight"], json={"weight": weight}), 422, "invalid-request")
+
+
+def test_an_atlas_is_of_so_many_images_only(make_front: MakeFront) -> None:
+    front = make_front(max_images_per_atlas=1)
+    document = problem(front.client.post("/api/v1/atlases", json={**WISH, "seeds": 9}), 409, "over-quota")
+    assert "DEEPVIS_MAX_IMAGES_PER_ATLAS" in document["remedy"]
+    assert front.counts()["atlases"] == 0

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import update
@@ -143,7 +144,16 @@ def test_other_machines_need_a_token(front: Front) -> None:
     elsewhere: Any = {"environ_overrides": {"REMOTE_ADDR": "192.168.1.9"}}
     problem(front.client.get("/api/v1/recipes", **elsewhere), 401, "unauthorized")
     assert front.client.get("/api/v1/recipes", headers=bearer(front.token()), **elsewhere).status_code == 200
-    assert front.client.get("/api/v1/recipes", environ_overrides={"REMOTE_ADDR": ""}).status_code == 200  # a socket
+    socket: Any = {"environ_overrides": {"REMOTE_ADDR": ""}}  # of a proxy, as far as anybody can tell
+    problem(front.client.get("/api/v1/recipes", **socket), 401, "unauthorized")
+    problem(front.client.post("/api/v1/atlases", json=WISH, **socket), 401, "unauthorized")
+    assert front.client.get("/api/v1/recipes", headers=bearer(front.token("bob")), **socket).status_code == 200
+
+
+def test_a_server_with_a_public_name_needs_tokens(make_front: MakeFront) -> None:
+    front = make_front(trusted_hosts="vis.example")
+    problem(front.client.get("/api/v1/recipes", headers={"Host": "vis.example"}), 401, "unauthorized")
+    problem(front.client.get("/api/v1/recipes"), 401, "unauthorized")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5"])
@@ -416,3 +426,52 @@ def test_the_last_use_is_noted_after_the_answer_once_a_minute(closed: Front) -> 
     closed.app.extensions[callers.KNOWN_KEY] = Known()
     closed.client.get("/api/v1/recipes", headers=headers).close()
     assert last_used() == noted
+
+
+def test_what_is_remembered_of_a_token_gives_no_login(closed: Front) -> None:
+    old = closed.token("alice", Scope.READ)
+    assert closed.client.get("/api/v1/recipes", headers=bearer(old)).status_code == 200  # and is believed for seconds
+    with closed.services.sessions.begin() as session:
+        tokens.revoke(session, "alice")
+    assert closed.log_in(old).status_code == 401
+    new = closed.token("alice", Scope.ADMIN)
+    assert closed.log_in(old).status_code == 401
+    assert closed.counts()["logins"] == 0
+    assert closed.log_in(new).status_code == 303
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "a" * 42, "a" * 44, "ä" * 43, "a b" + "c" * 40, "٣" * 43])
+def test_cookies_of_another_shape_are_not_looked_up(
+    closed: Front, cookie: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closed.app.test_request_context("/", headers={"Cookie": f"deepvis_session={quote(cookie)}"}):
+        monkeypatch.setattr(callers, "_look_up", lambda *_: pytest.fail("the database was asked"))
+        assert callers._by_login(cookie) is None
+
+
+# --- the trail ----------------------------------------------------------------------------------
+
+
+def test_who_changes_what_is_noted(closed: Front, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)  # the trail has no gaps at any level
+    caplog.handler.setLevel(logging.NOTSET)
+    made = closed.client.post("/api/v1/atlases", json=WISH, headers=bearer(closed.token("alice")))
+    address = f"/api/v1/atlases/{made.json['id']}"
+    closed.client.post(f"{address}/cancel", headers=bearer(closed.token("bob", Scope.SUBMIT)))
+    closed.client.get(address, headers=bearer(closed.token("carol")))  # looking is no change
+    closed.client.get(address, headers=bearer("dv_wrong"))
+    closed.log_in(closed.token("dave"))
+    found = [r for r in caplog.records if r.name == "deepvis.audit"]
+    assert [(r.owner, r.action, r.status) for r in found] == [
+        ("alice", "asks for atlases.create_atlas", 202),
+        ("bob", f"asks for atlases.cancel_atlas {made.json['id']}", 403),
+        ("somebody", "is refused: a wrong token", None),
+        ("dave", "logs in", None),
+    ]
+    assert {r.client for r in found} == {"127.0.0.1"}
+
+
+def test_refusals_in_the_trail_end_with_the_guesses(closed: Front, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(30):
+        closed.client.get("/api/v1/recipes", headers=bearer(f"dv_{number}"))
+    assert len([r for r in caplog.records if r.name == "deepvis.audit"]) == 10

@@ -2,6 +2,8 @@
 
 import re
 
+from werkzeug.test import TestResponse
+
 from core.specs import Scope
 from db.tokens import Limits
 from tests.unit.api.conftest import Front, MakeFront, Pictured, bearer, form_value, problem
@@ -81,16 +83,17 @@ def test_guessing_is_slowed_down_for_each_address(closed: Front) -> None:
     refused = closed.client.get(RECIPES, headers=bearer("dv_11"))
     problem(refused, 429, "too-many-requests")
     assert 1 <= int(refused.headers["Retry-After"]) <= 60
-    problem(closed.client.get(RECIPES, headers=good), 429, "too-many-requests")  # not even looked at
+    assert closed.client.get(RECIPES, headers=good).status_code == 200  # whoever guesses beside them
     elsewhere = {"REMOTE_ADDR": "192.168.1.9"}
-    assert closed.client.get(RECIPES, headers=good, environ_overrides=elsewhere).status_code == 200
+    wrong = closed.client.get(RECIPES, headers=bearer("dv_12"), environ_overrides=elsewhere)
+    problem(wrong, 401, "unauthorized")
 
 
 def test_guesses_in_the_form_count_too(closed: Front) -> None:
     for _ in range(10):
         assert closed.log_in("guess").status_code == 401
     assert closed.log_in("guess").status_code == 429
-    assert closed.log_in(closed.token()).status_code == 429
+    assert closed.log_in(closed.token()).status_code == 303
 
 
 def test_guesses_of_others_do_not_lock_out_who_is_at_work(closed: Front) -> None:
@@ -102,13 +105,13 @@ def test_guesses_of_others_do_not_lock_out_who_is_at_work(closed: Front) -> None
 
 
 def test_behind_a_proxy_each_client_is_counted_by_itself(closed: Front) -> None:
-    good = closed.token()
-    for number in range(11):
-        closed.client.get(RECIPES, headers={**bearer(f"dv_{number}"), "X-Forwarded-For": f"9.9.9.{number}, 6.6.6.6"})
-    problem(
-        closed.client.get(RECIPES, headers={**bearer(good), "X-Forwarded-For": "6.6.6.6"}), 429, "too-many-requests"
-    )
-    assert closed.client.get(RECIPES, headers={**bearer(good), "X-Forwarded-For": "1.2.3.4"}).status_code == 200
+    def guess(passed_on: str) -> TestResponse:
+        return closed.client.get(RECIPES, headers={**bearer("dv_wrong"), "X-Forwarded-For": passed_on})
+
+    for number in range(10):
+        guess(f"9.9.9.{number}, 6.6.6.6")
+    problem(guess("6.6.6.6"), 429, "too-many-requests")
+    problem(guess("1.2.3.4"), 401, "unauthorized")
 
 
 def test_a_wrong_form_is_no_guess(closed: Front) -> None:

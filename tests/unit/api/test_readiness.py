@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from api.readiness import EXTENSION, LIMIT_SECONDS, Look, PartState, Probe
+from api.readiness import EXTENSION, LIMIT_SECONDS, Kept, Look, PartState, Probe
 from tests.unit.api.conftest import Front, MakeFront
 
 
@@ -20,6 +20,13 @@ def stuck() -> Iterator[threading.Event]:
     event.set()
 
 
+def probes(front: Front) -> dict[str, Probe]:
+    """The probes of a front, which from now on looks whenever it is asked."""
+    kept: Kept = front.app.extensions[EXTENSION]
+    front.app.extensions[EXTENSION] = Kept(kept.probes, seconds=0)
+    return kept.probes
+
+
 def hang(front: Front, name: str, event: threading.Event) -> list[int]:
     """Make one of the parts hang; how often it was looked at."""
     looks: list[int] = []
@@ -29,7 +36,7 @@ def hang(front: Front, name: str, event: threading.Event) -> list[int]:
         event.wait(60)
         return "ok"
 
-    front.app.extensions[EXTENSION][name] = Probe(name, check)
+    probes(front)[name] = Probe(name, check)
     return looks
 
 
@@ -51,14 +58,14 @@ def test_a_part_that_answers_again_is_found(front: Front, stuck: threading.Event
     hang(front, "store", stuck)
     assert front.client.get("/readyz").json["store"] == "does not answer"
     stuck.set()
-    look: Look = front.app.extensions[EXTENSION]["store"].begin()
+    look: Look = probes(front)["store"].begin()
     look.join(10)
     assert front.client.get("/readyz").status_code == 200
 
 
 def test_changes_are_logged_once(front: Front, caplog: pytest.LogCaptureFixture) -> None:
     states: list[PartState] = ["unusable", "unusable", "ok", "ok"]
-    front.app.extensions[EXTENSION]["store"] = Probe("store", lambda: states.pop(0))
+    probes(front)["store"] = Probe("store", lambda: states.pop(0))
     caplog.set_level("INFO")
     for _ in range(4):
         front.client.get("/readyz")
@@ -72,7 +79,7 @@ def test_a_check_that_fails_is_a_part_that_cannot_be_used(front: Front) -> None:
     def check() -> PartState:
         raise RuntimeError("what nobody foresaw")
 
-    front.app.extensions[EXTENSION]["store"] = Probe("store", check)
+    probes(front)["store"] = Probe("store", check)
     assert front.client.get("/readyz").json["store"] == "unusable"
 
 
@@ -106,3 +113,17 @@ def test_it_needs_no_token_and_tells_no_reasons(closed: Front) -> None:
 
 def test_the_limit_leaves_room_within_two_seconds() -> None:
     assert LIMIT_SECONDS <= 1.5
+
+
+def test_looking_again_and_again_costs_one_look(front: Front) -> None:
+    looks: list[int] = []
+
+    def check() -> PartState:
+        looks.append(1)
+        return "ok"
+
+    parts = {name: Probe(name, check) for name in ("database", "store", "broker")}
+    front.app.extensions[EXTENSION] = Kept(parts, seconds=60)
+    for _ in range(5):
+        assert front.client.get("/readyz").status_code == 200
+    assert len(looks) == 3
