@@ -15,11 +15,13 @@ from core.errors import LostLease
 from core.logs import carried
 from core.specs import SHEET_TILES
 from db.leases import Lease, PictureRow
+from db.outages import is_outage
 from deepvis.pictures import encode_png, sheet
 from deepvis.preferred import PreferredPicture
 from store import PictureStore
+from store.probe import check_writable
 from workers.held import HeldLease, HeldLeases
-from workers.ledger import AWAY, Ledger
+from workers.ledger import Ledger
 from workers.metrics import WorkerMetrics
 from workers.reasons import explain, first_line, is_setback, report
 from workers.stages import StageTimes
@@ -27,8 +29,6 @@ from workers.stages import StageTimes
 log = logging.getLogger(__name__)
 
 MOST_ENCODERS = 4
-PROBE = b"Is there room again?"
-"""What is stored to see whether the store takes anything; no row ever names it, so a sweep finds it."""
 
 Tile = tuple[str, int]
 """Key of a sprite sheet in the store, and a place on it."""
@@ -82,10 +82,10 @@ class Committer:
         """Before computing anything more, after the store has failed: see whether it still does.
 
         Raises:
-            StoreUnavailable: it does.
+            StoreUnavailable, BadSetting: it does.
         """
         if self._store_failed:
-            self._store.delete(self._store.put(PROBE))  # gone again, or the next put of it would write nothing
+            check_writable(self._store)
             self._store_failed = False
 
     def add(self, parcel: Parcel, picture: PreferredPicture) -> None:
@@ -132,9 +132,9 @@ class Committer:
 
     def _note(self, lease: Lease, error: Exception) -> None:
         """Say why nothing was committed: to the database if that can be told."""
-        self._metrics.failed(error, set_back=is_setback(error) or isinstance(error, AWAY))
+        self._metrics.failed(error, set_back=is_setback(error) or is_outage(error))
         try:
-            if isinstance(error, AWAY):
+            if is_outage(error):
                 log.warning("%s is left to run out: %s", describe_work(lease), first_line(error))
             elif is_setback(error):
                 self._store_failed = True

@@ -9,12 +9,12 @@ from db import networks
 from db import planning as commands
 from db.bulk import CHUNK_ROWS, chunks
 from db.models import Network, NetworkState
+from db.outages import is_outage
 from db.planning import PlanLease
 from db.quotas import claim_images
 from workers import planning
 from workers.engines import Engine
 from workers.heartbeat import HeldPlan
-from workers.ledger import AWAY
 from workers.reasons import explain, first_line, is_setback, report
 from workers.runtime import Runtime
 
@@ -32,7 +32,7 @@ def describe_network(runtime: Runtime, name: str) -> None:
     try:
         _info(runtime, name)
     except Exception as error:
-        if isinstance(error, AWAY) or is_setback(error):
+        if is_outage(error) or is_setback(error):
             log.warning("network %s: its description is left for later: %s", name, first_line(error))
             ledger.patiently(f"leaving {name}", lambda s: networks.leave_description(s, name))
             return
@@ -61,7 +61,7 @@ def plan_atlas(runtime: Runtime, atlas_id: str) -> None:
 def _give_up(runtime: Runtime, lease: PlanLease, error: Exception) -> None:
     """Leave the plan to whoever comes next if that may help, else say why there is none."""
     ledger, atlas_id = runtime.ledger, lease.atlas_id
-    if isinstance(error, (Cancelled, *AWAY)) or is_setback(error):
+    if isinstance(error, Cancelled) or is_outage(error) or is_setback(error):
         log.info("atlas %s: its plan is left to others: %s", atlas_id, first_line(error))
         ledger.patiently(f"leaving {atlas_id}", lambda s: commands.release_planning(s, lease))
         return
