@@ -29,6 +29,8 @@ from workers.stages import StageTimes
 log = logging.getLogger(__name__)
 
 MOST_ENCODERS = 4
+WAIT_SECONDS = 1.0
+"""Between notes that a finished shard waits for its turn; less than any `stall_seconds`."""
 
 Tile = tuple[str, int]
 """Key of a sprite sheet in the store, and a place on it."""
@@ -98,7 +100,8 @@ class Committer:
 
     def finish(self, parcel: Parcel) -> None:
         """Commit a complete parcel in the background; waits while the parcel before it is not committed."""
-        self._room.acquire()
+        while not self._room.acquire(timeout=WAIT_SECONDS):
+            parcel.held.note_progress()  # it is not at fault: whether its turn comes is judged by the one before it
         self._commits.submit(carried(self._settle), parcel)
 
     def close(self) -> None:
@@ -107,6 +110,7 @@ class Committer:
         self._encoders.shutdown(wait=True, cancel_futures=True)
 
     def _settle(self, parcel: Parcel) -> None:
+        parcel.held.note_progress()  # it may have waited for the parcel before it
         try:
             rows = self._rows(parcel)
             with parcel.times.stage("commit"):
@@ -128,7 +132,9 @@ class Committer:
         with parcel.times.stage("encode"):
             data = encode()
         with parcel.times.stage("store"):
-            return self._store.put(data)
+            key = self._store.put(data)
+        parcel.held.note_progress()
+        return key
 
     def _note(self, lease: Lease, error: Exception) -> None:
         """Say why nothing was committed: to the database if that can be told."""

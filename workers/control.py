@@ -8,6 +8,7 @@ from core.specs import LayerInfo, NetworkInfo, NetworkSource, ShardSpec
 from db import networks
 from db import planning as commands
 from db.bulk import CHUNK_ROWS, chunks
+from db.ids import new_token
 from db.models import Network, NetworkState
 from db.outages import is_outage
 from db.planning import PlanLease
@@ -45,7 +46,10 @@ def describe_network(runtime: Runtime, name: str) -> None:
 def plan_atlas(runtime: Runtime, atlas_id: str) -> None:
     """Cut the atlas into shards and store them, if no other worker does; the reason if that fails."""
     ledger, seconds = runtime.ledger, runtime.settings.lease_seconds
-    lease = ledger.patiently(f"planning {atlas_id}", lambda s: commands.begin_planning(s, atlas_id, seconds))
+    token = new_token()
+    lease = ledger.patiently(
+        f"planning {atlas_id}", lambda s: commands.begin_planning(s, atlas_id, seconds, token=token)
+    )
     if lease is None:
         return
     log.info("atlas %s: planning begins, attempt %d", atlas_id, lease.attempt)

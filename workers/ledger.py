@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from core.settings import Settings
 from core.specs import DeviceKind
 from db import leases
+from db.ids import new_token
 from db.leases import Lease, PictureRow
 from db.outages import is_clash, is_outage
 from db.session import make_engine, make_sessions
@@ -74,10 +75,12 @@ class Ledger:
     def lease(self, shard_id: int) -> Lease | None:
         """Lease a shard; None if there is nothing to do for it."""
         seconds, most = self._settings.lease_seconds, self._settings.max_attempts
-        worker_id, kind = self.worker_id, self._device_kind
+        worker_id, kind, token = self.worker_id, self._device_kind, new_token()
 
         def act(session: Session) -> Lease | None:
-            return leases.lease_shard(session, shard_id, worker_id, seconds, max_attempts=most, device_kind=kind)
+            return leases.lease_shard(
+                session, shard_id, worker_id, seconds, max_attempts=most, device_kind=kind, token=token
+            )
 
         return self.patiently(f"leasing shard {shard_id}", act)
 

@@ -53,7 +53,7 @@ def _compute(runtime: Runtime, held: HeldLease, times: StageTimes) -> Parcel:
     parcel = Parcel(held, times, **made_by)
     with times.stage("compute"):
         _fill(runtime, parcel, engine)
-    held.computing = False
+    held.end_computing()
     return parcel
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -11,6 +12,9 @@ from sqlalchemy.orm import Session
 
 from core.settings import load_settings
 from core.specs import DeviceKind
+from db.migrate import upgrade
+from db.session import Sessions
+from tests.integration.records import describe, results, running_atlas
 from tests.services import free_port
 from workers.ledger import Ledger
 from workers.stopping import StopFlag
@@ -71,3 +75,30 @@ def test_patience_ends_when_the_worker_has_to_stop(tmp_path: Path, stop: StopFla
         away.lease(1)
     assert time.monotonic() - start < 5  # not for a lease of 60 s
     away.close()
+
+
+def test_a_lease_that_was_committed_unheard_is_the_worker_s(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    """The connection breaks after the commit: the worker asks again and is given what it has."""
+    upgrade(ledger._settings.resolved_database_url)
+    with ledger.sessions.begin() as session:
+        describe(session)
+        running_atlas(session)
+    broken = []
+
+    @contextmanager
+    def begin() -> Iterator[Session]:
+        with Sessions.begin(ledger.sessions) as session:
+            yield session
+        if not broken:
+            broken.append(True)
+            raise DBAPIError.instance("COMMIT", {}, psycopg.OperationalError("gone"), psycopg.Error)
+
+    monkeypatch.setattr(ledger.sessions, "begin", begin)
+    monkeypatch.setattr("workers.ledger.RETRY_SECONDS", 0.01)
+    lease = ledger.lease(1)
+    assert broken
+    assert lease is not None
+    assert lease.attempt == 1
+    broken.clear()
+    ledger.commit(lease, results(lease))
+    assert broken
