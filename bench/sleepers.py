@@ -4,11 +4,9 @@
 (doubles, one for each worker) for how long it has slept. They end with the process that started them.
 """
 
-import ctypes
 import gc
 import mmap
 import os
-import signal
 import struct
 import sys
 import time
@@ -25,11 +23,11 @@ from store import PictureStore
 from workers import control, runtime, shards  # noqa: F401  # loaded once, before the forks, for all of them
 from workers.engines import Engines
 from workers.main import run
+from workers.stopping import die_with_parent
 
 SECONDS_PER_IMAGE = 1.0
 PICTURE_PIXELS = 32
 _DOUBLE = struct.Struct("d")
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 class Sleeper:
@@ -114,11 +112,11 @@ def fork_all(count: int, file: Path, settings: Settings) -> list[int]:
     with file.open("r+b") as opened:
         memory = mmap.mmap(opened.fileno(), count * _DOUBLE.size)
     gc.freeze()
-    pids = []
+    pids, parent = [], os.getpid()
     for number in range(count):
         pid = os.fork()
         if pid == 0:
-            ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+            die_with_parent(parent)
             os._exit(run(settings, partial(_engines, memory, number)))
         pids.append(pid)
         time.sleep(0.05)  # not all of them at the same moment

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from core.errors import LostLease
@@ -229,6 +229,11 @@ def reap_expired(session: Session, max_attempts: int) -> list[int]:
         waiting += _reap(session, atlas, ids, max_attempts, moment)
         finish_if_done(session, atlas)
     return waiting
+
+
+def count_held(session: Session) -> int:
+    """How many leases somebody may still commit under, whether or not they have run out."""
+    return session.scalar(select(func.count()).where(Shard.state == ShardState.RUNNING)) or 0
 
 
 def _reap(session: Session, atlas: Atlas, ids: Sequence[int], max_attempts: int, moment: datetime) -> list[int]:
