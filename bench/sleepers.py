@@ -4,9 +4,11 @@
 (doubles, one for each worker) for how long it has slept. They end with the process that started them.
 """
 
+import ctypes
 import gc
 import mmap
 import os
+import signal
 import struct
 import sys
 import time
@@ -23,11 +25,11 @@ from store import PictureStore
 from workers import control, runtime, shards  # noqa: F401  # loaded once, before the forks, for all of them
 from workers.engines import Engines
 from workers.main import run
-from workers.stopping import die_with_parent
 
 SECONDS_PER_IMAGE = 1.0
 PICTURE_PIXELS = 32
 _DOUBLE = struct.Struct("d")
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 class Sleeper:
@@ -112,11 +114,11 @@ def fork_all(count: int, file: Path, settings: Settings) -> list[int]:
     with file.open("r+b") as opened:
         memory = mmap.mmap(opened.fileno(), count * _DOUBLE.size)
     gc.freeze()
-    pids, parent = [], os.getpid()
+    pids = []
     for number in range(count):
         pid = os.fork()
         if pid == 0:
-            die_with_parent(parent)
+            ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
             os._exit(run(settings, partial(_engines, memory, number)))
         pids.append(pid)
         time.sleep(0.05)  # not all of them at the same moment

@@ -23,7 +23,7 @@ from workers.engines import Engines, MakeEngines
 from workers.metrics_server import check_metrics
 from workers.reasons import report
 from workers.starting import SayConnected, check_surroundings
-from workers.stopping import StopFlag, ask_to_stop, die_with_parent
+from workers.stopping import StopFlag, ask_to_stop
 from workers.tasks import Child, register
 
 log = logging.getLogger(__name__)
@@ -89,10 +89,7 @@ def _end_waiting(_number: int, _frame: FrameType | None) -> None:
 
 
 def _starter(child: Child, stop: StopFlag) -> Any:
-    parent = os.getpid()
-
     def start(**_signal: Any) -> None:
-        die_with_parent(parent)
         # Told by the parent through the stop flag, the child must not be ended by a signal to the whole group.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         try:

@@ -6,13 +6,11 @@ child finishes its shard if that takes no longer, else gives it back at once: se
 docs/decisions/workers-stop-by-a-shared-deadline.md.
 """
 
-import ctypes
 import logging
 import mmap
 import os
 import signal
 import struct
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -23,7 +21,6 @@ log = logging.getLogger(__name__)
 
 STUCK_SECONDS = 20.0
 """A child that has not ended this long after the deadline is stuck; its leases will expire by themselves."""
-_PR_SET_PDEATHSIG = 1
 
 
 class StopFlag:
@@ -68,20 +65,9 @@ def ask_to_stop(flag: StopFlag, stop_seconds: float) -> None:
 
 
 def _end_stuck() -> None:
+    """Leave no child: it ignores the signals to stop. On Linux it dies with its parent anyhow, Celery sees to that."""
     log.critical("the worker's child did not stop in time; killing it")
     for child in billiard.active_children():
         with suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGKILL)
     os._exit(1)
-
-
-def die_with_parent(parent: int) -> None:
-    """In a child: be killed when its parent, process `parent`, ends, however that ends. On Linux; elsewhere nothing.
-
-    A child that is left behind would keep its device and its leases. It ignores the signals to stop, and a parent that
-    is killed can tell it nothing.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before that
-        os._exit(1)
