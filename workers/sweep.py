@@ -16,7 +16,6 @@ from core.errors import Conflict
 from core.settings import Settings
 from db import clock, leases, workers
 from db.queries import blobs
-from db.queries.service import ALIVE_SECONDS
 from db.session import Sessions
 from store import Entry, PictureStore
 from store.base import REFRESH_SECONDS
@@ -48,13 +47,20 @@ def check_grace(sessions: Sessions, settings: Settings, grace_seconds: float) ->
     if grace_seconds >= least:
         return
     with sessions() as session:
-        alive = workers.live(session, ALIVE_SECONDS).total()
+        alive = workers.live(session, settings.alive_seconds).total()
     _refuse(alive, f"{alive} workers", least, "stop them first")
-    with sessions.begin() as session:
-        leases.reap_expired(session, settings.max_attempts)
+    _reap(sessions, settings.max_attempts)
     with sessions() as session:
         held = leases.count_held(session)
     _refuse(held, f"{held} leases of workers that do not answer", least, "wait until they have run out")
+
+
+def _reap(sessions: Sessions, max_attempts: int) -> None:
+    with sessions() as session:
+        found = leases.atlases_with_expired(session)
+    for atlas_id in found:
+        with sessions.begin() as session:
+            leases.reap_expired(session, atlas_id, max_attempts)
 
 
 def _refuse(count: int, who: str, least: float, remedy: str) -> None:

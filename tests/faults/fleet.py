@@ -61,7 +61,7 @@ class Fleet:
             self.hire()
         for worker in self.alive:
             worker.wait_ready(120)
-            wait_until(lambda worker=worker: psutil.pid_exists(child(worker)), 60, "a child in place of the one lost")
+            wait_until(lambda worker=worker: lives(child(worker)), 60, "a child in place of the one lost")
         self.installation.wait_described(seconds=120)
         return self.alive
 
@@ -193,6 +193,13 @@ def thaw(*pids: int) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+def lives(pid: int) -> bool:
+    """Whether the process is there, and not dead without its parent's having noticed."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def child(worker: Worker) -> int:
