@@ -9,12 +9,12 @@ from gunicorn import glogging
 from api.security.audit import OWNER_KEY
 from core import logs
 from core.settings import Settings
-from db.outages import OUTAGES
+from db.outages import is_outage
 
 
 def set_up(settings: Settings) -> None:
     """Set up logging for this process and those forked from it; the access log only if it is wanted."""
-    logs.set_up(settings.log_format, settings.log_level, foreseen=OUTAGES)
+    logs.set_up(settings.log_format, settings.log_level, is_foreseen=is_outage)
     logging.getLogger("gunicorn.access").disabled = not settings.access_log
 
 

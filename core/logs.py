@@ -82,6 +82,7 @@ def set_up(
     level: str,
     *,
     foreseen: tuple[type[BaseException], ...] = (),
+    is_foreseen: Callable[[BaseException], bool] | None = None,
     stream: TextIO | None = None,
 ) -> None:
     """Send every logger of this process to stderr in one form; calling it again replaces what was there.
@@ -90,10 +91,11 @@ def set_up(
         log_format: "auto" is text on a terminal, else JSON.
         level: least severe level that is kept.
         foreseen: errors of libraries that are told in one line, on top of `FORESEEN`.
+        is_foreseen: says of any other error whether it is, too, where its class alone does not tell.
         stream: where to write instead of stderr.
     """
     handler = _handler(log_format, stream or sys.stderr)
-    handler.addFilter(OneLine((*FORESEEN, *foreseen)))
+    handler.addFilter(OneLine((*FORESEEN, *foreseen), is_foreseen))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -153,17 +155,23 @@ class TextLine(logging.Formatter):
 class OneLine(logging.Filter):
     """Takes the traceback of foreseen errors out of a record and puts what they say at the end of its message."""
 
-    def __init__(self, foreseen: tuple[type[BaseException], ...]) -> None:
+    def __init__(
+        self, foreseen: tuple[type[BaseException], ...], is_foreseen: Callable[[BaseException], bool] | None = None
+    ) -> None:
         super().__init__()
-        self._foreseen = foreseen
+        self._classes = foreseen
+        self._is_foreseen = is_foreseen
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
-        if error is not None and isinstance(error, self._foreseen):
+        if error is not None and self._foreseen(error):
             said, told = _folded(record.getMessage()), _first_line(error)
             record.msg, record.args = (said if told in said else f"{said}: {told}"), ()
             record.exc_info = record.exc_text = None
         return True
+
+    def _foreseen(self, error: BaseException) -> bool:
+        return isinstance(error, self._classes) or (self._is_foreseen is not None and self._is_foreseen(error))
 
 
 def _add_context(record: logging.LogRecord) -> bool:

@@ -3,6 +3,8 @@
 The rules, all held here:
 - A shard is leased by one UPDATE that finds it waiting (or its lease run out) and its atlas running. Every lease has
   a new token; whoever holds an old one can change nothing.
+- A lease and its commit may be asked for twice, as an answer may get lost: the token tells that it is the same one. A
+  shard that is done keeps the token that it was committed under.
 - Leases are judged by the database's clock. `renew` keeps them; one that is not renewed runs out.
 - Pictures and "done" are written together, after the token was checked with the row locked.
 - An attempt counts when it begins. What kills its worker is tried `max_attempts` times and then failed. A setback (a
@@ -10,13 +12,12 @@ The rules, all held here:
 - Locks are taken in the order of `db.completion`; `lease_shard` and `renew` lock shards only.
 """
 
-import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from core.errors import LostLease
@@ -24,6 +25,7 @@ from core.specs import DeviceKind, LayerInfo, NetworkSource, Recipe
 from db import clock, tallies
 from db.bulk import insert_missing
 from db.completion import finish_if_done, lock_atlas
+from db.ids import new_token
 from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Layer, Picture, Shard, ShardState, Worker
 
 RAN_OUT = "the worker stopped answering"
@@ -78,13 +80,16 @@ def lease_shard(  # noqa: PLR0913  # the shard, and all of the worker that matte
     *,
     max_attempts: int = 3,
     device_kind: DeviceKind = DeviceKind.ANY,
+    token: str | None = None,
 ) -> Lease | None:
     """Lease the shard; None if there is nothing to do for this worker: done, leased, given up, or never there.
 
     A worker on a device of `device_kind` takes no shard that asks for another; one of "any" takes all.
+    Asked again with the same `token` (see `db.ids.new_token`), it is the same lease and the same attempt.
     """
-    moment, token = clock.now(session), secrets.token_hex(16)
-    ran_out = and_(_ran_out(moment), Shard.attempts < max_attempts)
+    moment, token = clock.now(session), token or new_token()
+    until = clock.after(moment, lease_seconds)
+    ran_out = and_(_ran_out(moment), Shard.attempts < max_attempts, Shard.lease_token != token)
     waits = and_(Shard.state == ShardState.PENDING, or_(Shard.retry_at.is_(None), Shard.retry_at <= moment))
     taken = (
         update(Shard)
@@ -95,15 +100,22 @@ def lease_shard(  # noqa: PLR0913  # the shard, and all of the worker that matte
             fraction=0.0,
             lease_token=token,
             lease_worker=worker_id,
-            lease_expires_at=clock.after(moment, lease_seconds),
+            lease_expires_at=until,
             started_at=moment,
         )
         .returning(Shard.id)
         .execution_options(synchronize_session=False)
     )
-    if session.scalar(taken) is None:
+    if session.scalar(taken) is None and not _has(session, shard_id, token, until):
         return None
     return _lease(session, shard_id, token, worker_id)
+
+
+def _has(session: Session, shard_id: int, token: str, until: datetime) -> bool:
+    """Whether the shard is leased under this token; then it is until that moment."""
+    mine = Shard.id == shard_id, Shard.lease_token == token, Shard.state == ShardState.RUNNING
+    renewed = update(Shard).where(*mine).values(lease_expires_at=until).returning(Shard.id)
+    return session.scalar(renewed.execution_options(synchronize_session=False)) is not None
 
 
 def renew(
@@ -131,7 +143,7 @@ def commit_shard(session: Session, lease: Lease, pictures: Sequence[PictureRow])
     """Write the lease's pictures and mark its shard as done, both or neither; the state of its atlas then.
 
     Pictures that somebody else stored in the meantime stay as they are. A shard that was finished while its atlas
-    was being cancelled counts: what is done is kept.
+    was being cancelled counts: what is done is kept. A lease that is committed already stays so.
 
     Raises:
         LostLease: the shard is leased to somebody else, or given up.
@@ -141,12 +153,15 @@ def commit_shard(session: Session, lease: Lease, pictures: Sequence[PictureRow])
     if missing:
         raise ValueError(f"expected {len(lease.addresses)} pictures, {len(missing)} are missing: {sorted(missing)[:3]}")
     held = _lock(session, lease)
+    if held is None and (state := _committed(session, lease)):
+        return state
     if held is None:
         raise LostLease(f"The lease of shard {lease.shard_id} was lost.", "Its pictures must not be committed.")
     atlas, shard = held
     moment, seconds = clock.now(session), sum(p.seconds for p in pictures)
     insert_missing(session, Picture, _picture_rows(lease, pictures, moment))
     _end(shard, ShardState.DONE)
+    shard.lease_token = lease.token
     shard.fraction, shard.error, shard.finished_at, shard.seconds = 1.0, None, moment, seconds
     tallies.add_ended(session, shard)
     state = finish_if_done(session, atlas)
@@ -218,6 +233,11 @@ def reap_expired(session: Session, atlas_id: str, max_attempts: int) -> list[int
     return waiting
 
 
+def count_held(session: Session) -> int:
+    """How many leases somebody may still commit under, whether or not they have run out."""
+    return session.scalar(select(func.count()).where(Shard.state == ShardState.RUNNING)) or 0
+
+
 def _reap(session: Session, atlas: Atlas, max_attempts: int) -> list[int]:
     mine = select(Shard).where(Shard.atlas_id == atlas.id, _ran_out(clock.now(session))).order_by(Shard.id)
     shards = session.scalars(mine.with_for_update().execution_options(populate_existing=True)).all()
@@ -260,6 +280,13 @@ def _lock(session: Session, lease: Lease) -> tuple[Atlas, Shard] | None:
     statement = select(Shard).where(*mine).with_for_update()
     shard = session.scalar(statement.execution_options(populate_existing=True))
     return None if shard is None else (atlas, shard)
+
+
+def _committed(session: Session, lease: Lease) -> AtlasState | None:
+    """The state of the lease's atlas if the lease was committed before; its answer got lost."""
+    mine = Shard.id == lease.shard_id, Shard.lease_token == lease.token, Shard.state == ShardState.DONE
+    state = session.scalar(select(Atlas.state).join(Shard, Shard.atlas_id == Atlas.id).where(*mine))
+    return None if state is None else AtlasState(state)
 
 
 def _ran_out(moment: datetime) -> ColumnElement[bool]:

@@ -5,7 +5,6 @@ planner that was frozen and wakes up can change nothing. The next planner begins
 that is not complete: the atlas runs only then.
 """
 
-import secrets
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +17,7 @@ from core.errors import LostLease, UnknownLayer, nearest
 from core.specs import AtlasSpec, DeviceKind, Priority, ShardSpec
 from db import clock, tallies
 from db.completion import finish_if_done, lock_atlas, start
+from db.ids import new_token
 from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Layer, Picture, Shard, ShardState
 
 MAX_PLAN_ATTEMPTS = 3
@@ -39,27 +39,37 @@ class PlanLease:
     spec: AtlasSpec
 
 
-def begin_planning(session: Session, atlas_id: str, lease_seconds: float) -> PlanLease | None:
+def begin_planning(
+    session: Session, atlas_id: str, lease_seconds: float, *, token: str | None = None
+) -> PlanLease | None:
     """Make the caller the atlas's planner for `lease_seconds`; None if it needs no plan or has a planner.
 
-    What an earlier planner left is forgotten.
+    What an earlier planner left is forgotten. Asked again with the same `token` (see `db.ids.new_token`), before
+    anything is stored of the plan, it is the same planner and the same attempt.
 
     Raises:
         NotFound: there is no such atlas.
     """
     atlas = lock_atlas(session, atlas_id)
-    moment = clock.now(session)
+    moment, token = clock.now(session), token or new_token()
+    until = clock.after(moment, lease_seconds)
+    if atlas.state == AtlasState.PLANNING and atlas.plan_token == token:
+        atlas.plan_expires_at = until
+        return _plan_lease(atlas, token)
     if not _wants_plan(atlas, moment):
         return None
     if atlas.plan_attempts >= MAX_PLAN_ATTEMPTS:
         _fail(session, atlas, f"{atlas.plan_attempts} workers stopped answering while they planned it.")
         return None
     forget_plan(session, atlas_id)
-    atlas.state, atlas.plan_token = AtlasState.PLANNING, secrets.token_hex(16)
+    atlas.state, atlas.plan_token, atlas.plan_expires_at = AtlasState.PLANNING, token, until
     atlas.plan_attempts += 1
-    atlas.plan_expires_at = clock.after(moment, lease_seconds)
+    return _plan_lease(atlas, token)
+
+
+def _plan_lease(atlas: Atlas, token: str) -> PlanLease:
     spec = AtlasSpec.model_validate(atlas.spec)
-    return PlanLease(atlas_id=atlas_id, token=atlas.plan_token, attempt=atlas.plan_attempts, spec=spec)
+    return PlanLease(atlas_id=atlas.id, token=token, attempt=atlas.plan_attempts, spec=spec)
 
 
 def renew_planning(session: Session, lease: PlanLease, lease_seconds: float) -> bool:

@@ -15,11 +15,13 @@ from core.errors import LostLease
 from core.logs import carried
 from core.specs import SHEET_TILES
 from db.leases import Lease, PictureRow
+from db.outages import is_outage
 from deepvis.pictures import encode_png, sheet
 from deepvis.preferred import PreferredPicture
 from store import PictureStore
+from store.probe import check_writable
 from workers.held import HeldLease, HeldLeases
-from workers.ledger import AWAY, Ledger
+from workers.ledger import Ledger
 from workers.metrics import WorkerMetrics
 from workers.reasons import explain, first_line, is_setback, report
 from workers.stages import StageTimes
@@ -27,8 +29,8 @@ from workers.stages import StageTimes
 log = logging.getLogger(__name__)
 
 MOST_ENCODERS = 4
-PROBE = b"Is there room again?"
-"""What is stored to see whether the store takes anything; no row ever names it, so a sweep finds it."""
+WAIT_SECONDS = 1.0
+"""Between notes that a finished shard waits for its turn; less than any `stall_seconds`."""
 
 Tile = tuple[str, int]
 """Key of a sprite sheet in the store, and a place on it."""
@@ -82,10 +84,10 @@ class Committer:
         """Before computing anything more, after the store has failed: see whether it still does.
 
         Raises:
-            StoreUnavailable: it does.
+            StoreUnavailable, BadSetting: it does.
         """
         if self._store_failed:
-            self._store.delete(self._store.put(PROBE))  # gone again, or the next put of it would write nothing
+            check_writable(self._store)
             self._store_failed = False
 
     def add(self, parcel: Parcel, picture: PreferredPicture) -> None:
@@ -98,7 +100,8 @@ class Committer:
 
     def finish(self, parcel: Parcel) -> None:
         """Commit a complete parcel in the background; waits while the parcel before it is not committed."""
-        self._room.acquire()
+        while not self._room.acquire(timeout=WAIT_SECONDS):
+            parcel.held.note_progress()  # it is not at fault: whether its turn comes is judged by the one before it
         self._commits.submit(carried(self._settle), parcel)
 
     def close(self) -> None:
@@ -107,6 +110,7 @@ class Committer:
         self._encoders.shutdown(wait=True, cancel_futures=True)
 
     def _settle(self, parcel: Parcel) -> None:
+        parcel.held.note_progress()  # it may have waited for the parcel before it
         try:
             rows = self._rows(parcel)
             with parcel.times.stage("commit"):
@@ -128,13 +132,15 @@ class Committer:
         with parcel.times.stage("encode"):
             data = encode()
         with parcel.times.stage("store"):
-            return self._store.put(data)
+            key = self._store.put(data)
+        parcel.held.note_progress()
+        return key
 
     def _note(self, lease: Lease, error: Exception) -> None:
         """Say why nothing was committed: to the database if that can be told."""
-        self._metrics.failed(error, set_back=is_setback(error) or isinstance(error, AWAY))
+        self._metrics.failed(error, set_back=is_setback(error) or is_outage(error))
         try:
-            if isinstance(error, AWAY):
+            if is_outage(error):
                 log.warning("%s is left to run out: %s", describe_work(lease), first_line(error))
             elif is_setback(error):
                 self._store_failed = True

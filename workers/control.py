@@ -8,13 +8,14 @@ from core.specs import LayerInfo, NetworkInfo, NetworkSource, ShardSpec
 from db import networks
 from db import planning as commands
 from db.bulk import CHUNK_ROWS, chunks
+from db.ids import new_token
 from db.models import Network, NetworkState
+from db.outages import is_outage
 from db.planning import PlanLease
 from db.quotas import claim_images
 from workers import planning
 from workers.engines import Engine
 from workers.heartbeat import HeldPlan
-from workers.ledger import AWAY
 from workers.reasons import explain, first_line, is_setback, report
 from workers.runtime import Runtime
 
@@ -32,7 +33,7 @@ def describe_network(runtime: Runtime, name: str) -> None:
     try:
         _info(runtime, name)
     except Exception as error:
-        if isinstance(error, AWAY) or is_setback(error):
+        if is_outage(error) or is_setback(error):
             log.warning("network %s: its description is left for later: %s", name, first_line(error))
             ledger.patiently(f"leaving {name}", lambda s: networks.leave_description(s, name))
             return
@@ -45,7 +46,10 @@ def describe_network(runtime: Runtime, name: str) -> None:
 def plan_atlas(runtime: Runtime, atlas_id: str) -> None:
     """Cut the atlas into shards and store them, if no other worker does; the reason if that fails."""
     ledger, seconds = runtime.ledger, runtime.settings.lease_seconds
-    lease = ledger.patiently(f"planning {atlas_id}", lambda s: commands.begin_planning(s, atlas_id, seconds))
+    token = new_token()
+    lease = ledger.patiently(
+        f"planning {atlas_id}", lambda s: commands.begin_planning(s, atlas_id, seconds, token=token)
+    )
     if lease is None:
         return
     log.info("atlas %s: planning begins, attempt %d", atlas_id, lease.attempt)
@@ -61,7 +65,7 @@ def plan_atlas(runtime: Runtime, atlas_id: str) -> None:
 def _give_up(runtime: Runtime, lease: PlanLease, error: Exception) -> None:
     """Leave the plan to whoever comes next if that may help, else say why there is none."""
     ledger, atlas_id = runtime.ledger, lease.atlas_id
-    if isinstance(error, (Cancelled, *AWAY)) or is_setback(error):
+    if isinstance(error, Cancelled) or is_outage(error) or is_setback(error):
         log.info("atlas %s: its plan is left to others: %s", atlas_id, first_line(error))
         ledger.patiently(f"leaving {atlas_id}", lambda s: commands.release_planning(s, lease))
         return

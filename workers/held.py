@@ -19,7 +19,7 @@ class HeldLease:
         self.lease = lease
         self.fraction = 0.0  # of the computing that is over
         self.lost = False  # the heartbeat learnt that it is somebody else's, or cancelled
-        self.computing = True  # False: only the commit is left
+        self.computing = True  # see `end_computing`
         self._stop = stop
         self._started = self._progressed = time.monotonic()
 
@@ -31,19 +31,28 @@ class HeldLease:
             Cancelled: the worker is stopping, and the rest would take too long.
         """
         self.fraction = fraction
-        self._progressed = time.monotonic()
+        self.note_progress()
         if self.lost:
             raise LostLease("The shard was cancelled or leased to another worker.")
         if not self._stop.leaves_time_for(self._seconds_left()):
             raise Cancelled("The worker is stopping.")
+
+    def end_computing(self) -> None:
+        """Only the commit is left."""
+        self.computing = False
+        self.note_progress()
+
+    def note_progress(self) -> None:
+        """Something of the shard has just been done."""
+        self._progressed = time.monotonic()
 
     def _seconds_left(self) -> float:
         spent = time.monotonic() - self._started
         return spent * (1 - self.fraction) / self.fraction if self.fraction > 0 else float("inf")
 
     def stalled(self, seconds: float) -> bool:
-        """Whether the computing has shown no progress for so long."""
-        return self.computing and time.monotonic() - self._progressed > seconds
+        """Whether the computing or the commit has shown no progress for so long."""
+        return time.monotonic() - self._progressed > seconds
 
 
 class HeldLeases:

@@ -1,7 +1,8 @@
 """This worker's side of the leases: each command of `db.leases` in a transaction of its own.
 
 What must not be missed is said again while the database cannot be reached, for as long as a lease lasts: a restart of
-PostgreSQL costs seconds and no attempt. The commands may be said twice; see there.
+PostgreSQL costs seconds and no attempt. A stopping worker has no longer than it was given. The commands may be said
+twice; see there.
 """
 
 import logging
@@ -9,23 +10,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from core.settings import Settings
 from core.specs import DeviceKind
 from db import leases
+from db.ids import new_token
 from db.leases import Lease, PictureRow
+from db.outages import is_clash, is_outage
 from db.session import make_engine, make_sessions
 from workers.reasons import first_line
+from workers.stopping import StopFlag
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 LOCK_SECONDS = 2.0
 """How long what is done for others waits for somebody's lock: they may be frozen, and this worker's own leases wait."""
-AWAY = (OperationalError, InterfaceError)
-"""What SQLAlchemy raises when a database cannot be reached, is shutting down, or stays locked."""
 
 Answer = TypeVar("Answer")
 
@@ -33,10 +35,13 @@ Answer = TypeVar("Answer")
 class Ledger:
     """The database as worker `worker_id` uses it. Opens no connection until it is used."""
 
-    def __init__(self, settings: Settings, worker_id: str, device_kind: DeviceKind) -> None:
+    def __init__(
+        self, settings: Settings, worker_id: str, device_kind: DeviceKind, stop: StopFlag | None = None
+    ) -> None:
         self.worker_id = worker_id
         self._device_kind = device_kind
         self._settings = settings
+        self._stop = stop or StopFlag()
         self._engine = make_engine(settings.resolved_database_url, pool_size=2)  # each of hundreds of workers
         self.sessions = make_sessions(self._engine)
 
@@ -47,26 +52,37 @@ class Ledger:
         """The answer of `act` in a writing transaction; again for a lease time while the database cannot be reached.
 
         Raises:
-            OperationalError, InterfaceError: it could not be reached for so long.
+            DBAPIError: it could not be reached for so long, or until the worker has to stop; or refuses `act`.
         """
         deadline = time.monotonic() + self._settings.lease_seconds
         while True:
             try:
                 with self.sessions.begin() as session:
                     return act(session)
-            except AWAY as error:
-                if time.monotonic() > deadline:
+            except SQLAlchemyError as error:
+                if not (is_outage(error) and self._may_wait(deadline)):
                     raise
-                log.warning("%s: the database cannot be reached, again: %s", what, first_line(error))
-                time.sleep(RETRY_SECONDS)
+                self._wait(what, error)
+
+    def _may_wait(self, deadline: float) -> bool:
+        return time.monotonic() <= deadline and self._stop.leaves_time_for(RETRY_SECONDS)
+
+    def _wait(self, what: str, error: SQLAlchemyError) -> None:
+        if is_clash(error):
+            log.info("%s: undone by the database, again: %s", what, first_line(error))
+            return
+        log.warning("%s: the database cannot be reached, again: %s", what, first_line(error))
+        time.sleep(RETRY_SECONDS)
 
     def lease(self, shard_id: int) -> Lease | None:
         """Lease a shard; None if there is nothing to do for it."""
         seconds, most = self._settings.lease_seconds, self._settings.max_attempts
-        worker_id, kind = self.worker_id, self._device_kind
+        worker_id, kind, token = self.worker_id, self._device_kind, new_token()
 
         def act(session: Session) -> Lease | None:
-            return leases.lease_shard(session, shard_id, worker_id, seconds, max_attempts=most, device_kind=kind)
+            return leases.lease_shard(
+                session, shard_id, worker_id, seconds, max_attempts=most, device_kind=kind, token=token
+            )
 
         return self.patiently(f"leasing shard {shard_id}", act)
 

@@ -15,17 +15,17 @@ from redis.exceptions import RedisError
 
 from core import logs
 from core.settings import Settings
-from db.outages import OUTAGES
+from db.outages import is_outage
 
 log = logging.getLogger(__name__)
 
-FORESEEN = (*OUTAGES, OperationalError, RedisError, AMQPError, WorkerLostError, TimeLimitExceeded)
+FORESEEN = (OperationalError, RedisError, AMQPError, WorkerLostError, TimeLimitExceeded)
 CHATTY_LOGGERS = ("celery.worker.strategy", "celery.app.trace", "celery.worker.consumer.connection")
 
 
 def set_up(settings: Settings) -> None:
     """Set up logging for the parent and, as it is forked, for the child."""
-    logs.set_up(settings.log_format, settings.log_level, foreseen=FORESEEN)
+    logs.set_up(settings.log_format, settings.log_level, foreseen=FORESEEN, is_foreseen=is_outage)
     signals.setup_logging.connect(_keep_ours, weak=False)  # with a receiver Celery sets up nothing itself
     celery_worker.safe_say = _say
     logging.getLogger("py.warnings").addFilter(_matters)

@@ -11,7 +11,7 @@ from prometheus_client import (
 )
 
 from core.errors import BadCheckpoint, BadNetwork, BadSetting, NotFound, StoreUnavailable, UnknownLayer, UnknownNetwork
-from db.outages import OUTAGES
+from db.outages import is_outage
 from workers.gpus import GpuCollector
 from workers.stages import STAGES, StageTimes
 
@@ -23,11 +23,10 @@ _KINDS: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (
     ("memory", (MemoryError,)),
     ("network", (BadNetwork, UnknownNetwork, UnknownLayer)),
     ("checkpoint", (BadCheckpoint,)),
-    ("database", OUTAGES),
     ("setting", (BadSetting,)),
     ("store", (StoreUnavailable, NotFound, OSError)),
 )
-REASONS = (*(reason for reason, _ in _KINDS), "other")
+REASONS = (*(reason for reason, _ in _KINDS), "database", "other")
 """Why a try failed, in few words that do not grow; the log and the shard's row have the whole sentence."""
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0)
 
@@ -95,4 +94,6 @@ def reason_of(error: BaseException) -> str:
     """One of `REASONS`. torch's own error for memory is known by its name: this module imports no torch."""
     if any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
         return "memory"
+    if is_outage(error):
+        return "database"
     return next((reason for reason, kinds in _KINDS if isinstance(error, kinds)), "other")

@@ -45,7 +45,7 @@ class Runtime:
         self.store = open_store(settings.resolved_store_url)
         self.engines = make_engines(settings, self.store)
         worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self.ledger = Ledger(settings, worker_id, self.engines.kind)
+        self.ledger = Ledger(settings, worker_id, self.engines.kind, stop)
         identify(worker=worker_id)
         self.held = HeldLeases(stop)
         self.housekeeper = Housekeeper(settings, self.ledger, celery, self.engines.kind)

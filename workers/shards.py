@@ -5,10 +5,10 @@ import logging
 from core.errors import Cancelled, LostLease
 from core.logs import log_context
 from db.leases import Lease
+from db.outages import is_outage
 from workers.committer import Parcel, describe_work, ids
 from workers.engines import Engine
 from workers.held import HeldLease
-from workers.ledger import AWAY
 from workers.reasons import explain, first_line, is_setback, report
 from workers.runtime import Runtime
 from workers.stages import StageTimes
@@ -53,7 +53,7 @@ def _compute(runtime: Runtime, held: HeldLease, times: StageTimes) -> Parcel:
     parcel = Parcel(held, times, **made_by)
     with times.stage("compute"):
         _fill(runtime, parcel, engine)
-    held.computing = False
+    held.end_computing()
     return parcel
 
 
@@ -79,12 +79,12 @@ def _give_up(runtime: Runtime, lease: Lease, error: BaseException) -> None:
         runtime.metrics.given_back()
         runtime.ledger.release(lease)
         return
-    runtime.metrics.failed(error, set_back=is_setback(error) or isinstance(error, AWAY))
+    runtime.metrics.failed(error, set_back=is_setback(error) or is_outage(error))
     if is_setback(error):
         log.warning("%s set back: %s", describe_work(lease), first_line(error))
         runtime.ledger.set_back(lease, explain(error))
         return
-    if isinstance(error, AWAY):
+    if is_outage(error):
         log.warning("%s is left to run out: %s", describe_work(lease), first_line(error))
         return
     report(f"{describe_work(lease)} failed", error)

@@ -9,9 +9,13 @@ docs/decisions/workers-stop-by-a-shared-deadline.md.
 import logging
 import mmap
 import os
+import signal
 import struct
 import threading
 import time
+from contextlib import suppress
+
+import billiard
 
 log = logging.getLogger(__name__)
 
@@ -61,5 +65,9 @@ def ask_to_stop(flag: StopFlag, stop_seconds: float) -> None:
 
 
 def _end_stuck() -> None:
-    log.critical("the worker's child did not stop in time; ending without it")
-    os._exit(1)  # the child is killed with its parent
+    """Leave no child: it ignores the signals to stop. On Linux it dies with its parent anyhow, Celery sees to that."""
+    log.critical("the worker's child did not stop in time; killing it")
+    for child in billiard.active_children():
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+    os._exit(1)

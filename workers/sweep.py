@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from core.errors import Conflict
 from core.settings import Settings
-from db import clock, workers
+from db import clock, leases, workers
 from db.queries import blobs
 from db.session import Sessions
 from store import Entry, PictureStore
@@ -37,19 +37,36 @@ def least_grace_seconds(settings: Settings) -> float:
 def check_grace(sessions: Sessions, settings: Settings, grace_seconds: float) -> None:
     """See that what is older than `grace_seconds` may be deleted.
 
+    A worker that is silent, frozen or cut off, counts as gone, yet may wake up and commit. What leases have run out are
+    therefore ended, and none may be left: whoever held one can commit nothing.
+
     Raises:
-        Conflict: workers live, and may be about to name something that is older.
+        Conflict: workers live or hold leases, and may be about to name something that is older.
     """
     least = least_grace_seconds(settings)
     if grace_seconds >= least:
         return
     with sessions() as session:
         alive = workers.live(session, settings.alive_seconds).total()
-    if alive:
-        raise Conflict(
-            f"{alive} workers may still commit what they stored in the last {least:.0f} seconds.",
-            "Give --older-than more than that, or stop them first.",
-        )
+    _refuse(alive, f"{alive} workers", least, "stop them first")
+    _reap(sessions, settings.max_attempts)
+    with sessions() as session:
+        held = leases.count_held(session)
+    _refuse(held, f"{held} leases of workers that do not answer", least, "wait until they have run out")
+
+
+def _reap(sessions: Sessions, max_attempts: int) -> None:
+    with sessions() as session:
+        found = leases.atlases_with_expired(session)
+    for atlas_id in found:
+        with sessions.begin() as session:
+            leases.reap_expired(session, atlas_id, max_attempts)
+
+
+def _refuse(count: int, who: str, least: float, remedy: str) -> None:
+    if count:
+        detail = f"{who} may still commit what was stored in the last {least:.0f} seconds."
+        raise Conflict(detail, f"Give --older-than more than that, or {remedy}.")
 
 
 def sweep(

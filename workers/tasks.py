@@ -9,8 +9,8 @@ from celery import Celery
 from broker import messages
 from core.logs import log_context
 from core.settings import Settings
+from db.outages import is_outage
 from workers.engines import MakeEngines
-from workers.ledger import AWAY
 from workers.reasons import first_line
 from workers.stopping import StopFlag
 
@@ -77,7 +77,8 @@ def _run(work: Callable[[], None], what: str) -> None:
     """Do it; what goes wrong here could not be told to the database, and must not end the worker either."""
     try:
         work()
-    except AWAY as error:
-        log.warning("%s: left for later, the database cannot be reached: %s", what, first_line(error))
-    except Exception:
-        log.exception("%s: given up; it will be tried again when its lease runs out", what)
+    except Exception as error:
+        if is_outage(error):
+            log.warning("%s: left for later, the database cannot be reached: %s", what, first_line(error))
+        else:
+            log.exception("%s: given up; it will be tried again when its lease runs out", what)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from core.errors import NotReady
-from db.outages import OUTAGES
+from db.outages import is_outage
 from workers.reasons import first_line
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Troubles:
         return True
 
     def _note(self, what: str, error: Exception) -> None:
-        foreseen = isinstance(error, (*OUTAGES, NotReady, OSError))
+        foreseen = is_outage(error) or isinstance(error, (NotReady, OSError))
         level = logging.DEBUG if what in self._since else logging.WARNING
         self._since.setdefault(what, time.monotonic())
         message = "%s did not work, trying again soon: %s"

@@ -96,7 +96,8 @@ class Fleet:
 
     def _caught(self, worker: Worker, shard: Shard) -> bool:
         freeze(*processes(worker))
-        mine = select(Shard.id).where(Shard.id == shard.id, Shard.lease_token == shard.lease_token)
+        leased = (Shard.state == ShardState.RUNNING, Shard.lease_token == shard.lease_token)
+        mine = select(Shard.id).where(Shard.id == shard.id, *leased)
         if self.installation.scalar(mine) and not self.in_transaction(worker):
             return True
         thaw(*processes(worker))

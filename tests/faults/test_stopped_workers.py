@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from core.recipes import resolve
@@ -109,6 +110,19 @@ def test_a_hanging_shard_is_taken_from_its_worker(troubled: Installation):
         assert only_shard(troubled, atlas_id).error == "It showed no progress for 2 s."
         troubled.wait_state(troubled.create(WISH), "complete")
         assert worker.process.poll() is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stuck_child_ends_with_its_parent(troubled: Installation, number: signal.Signals):
+    with troubled.worker(shard_seconds=60, stop_seconds=1, module="tests.faults.hasty") as worker:
+        atlas_id = make_trouble(troubled, "hanging")
+        time.sleep(1)  # it is in the middle of its sleep
+        child = psutil.Process(worker.children()[-1])
+        os.kill(worker.process.pid, number)
+
+        assert worker.wait(30) == (1 if number == signal.SIGTERM else -number)
+        wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 5, "no child")
+        assert only_shard(troubled, atlas_id).state == "running"  # nobody gave it back: it was stuck
 
 
 def test_a_planner_keeps_its_atlas_and_leaves_it_when_stopped(troubled: Installation):

@@ -60,6 +60,7 @@ class Held:
     lease: Lease
     ran_out: bool = False
     ended: bool = False
+    committed: bool = False
 
 
 @dataclass
@@ -186,7 +187,7 @@ class Leases(RuleBasedStateMachine):
     def run_out(self, pick: int) -> None:
         """A worker freezes until its lease has run out."""
         held = self.held(pick)
-        self.move_back("shards", "lease_expires_at", f"lease_token = '{held.lease.token}'")
+        self.move_back("shards", "lease_expires_at", f"state = 'running' AND lease_token = '{held.lease.token}'")
         held.ran_out = True
 
     @precondition(lambda self: self.given)
@@ -200,9 +201,11 @@ class Leases(RuleBasedStateMachine):
                 commit_shard(session, held.lease, results(held.lease))
         except LostLease:
             assert held.ended or held.ran_out, "a lease that holds was refused"
+            assert not held.committed, "a lease that was committed is called lost"
             assert self.rows("SELECT count(*) FROM pictures") == before
         else:
-            assert not held.ended, "a lease that was lost was committed"
+            assert held.committed or not held.ended, "a lease that was lost was committed"
+            held.committed = True
         held.ended = True
 
     @precondition(lambda self: self.given)
@@ -272,11 +275,12 @@ class Leases(RuleBasedStateMachine):
 
     @invariant()
     def shards_are_as_their_state_says(self) -> None:
-        """Attempts are bounded, and only what runs has a lease."""
+        """Attempts are bounded, only what runs has a lease, and what is done may keep its token."""
         columns = "state, attempts, lease_token, lease_expires_at, fraction, finished_at"
         for state, attempts, token, expires, fraction, finished in self.rows(f"SELECT {columns} FROM shards"):
             assert 0 <= attempts <= MAX_ATTEMPTS
-            assert (token is not None) == (expires is not None) == (state == "running")
+            assert (expires is not None) == (state == "running")
+            assert token is not None if state == "running" else token is None or state == "done"
             assert 0 <= fraction <= 1
             assert finished or state not in {"done", "failed"}
 

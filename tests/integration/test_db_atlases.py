@@ -144,6 +144,19 @@ def test_one_planner_at_a_time_and_three_in_all(sessions: Sessions) -> None:
         assert planning.begin_planning(session, atlas_id, 60) is not None
 
 
+def test_a_planner_whose_answer_got_lost_is_the_same_planner(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        atlas_id = atlases.create(session, wish(), max_open=MAX_OPEN)[0].id
+    given = []
+    for _ in range(2):
+        with sessions.begin() as session:
+            given.append(planning.begin_planning(session, atlas_id, 60, token="a" * 32))
+    assert given[0] == given[1] is not None
+    with sessions.begin() as session:
+        assert session.get_one(Atlas, atlas_id).plan_attempts == 1
+        assert planning.begin_planning(session, atlas_id, 60, token="b" * 32) is None
+
+
 def test_planners_at_once_are_one(sessions: Sessions) -> None:
     with sessions.begin() as session:
         atlas_id = atlases.create(session, wish(), max_open=MAX_OPEN)[0].id

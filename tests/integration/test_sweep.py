@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import update
 
 from cli.main import main
-from core.errors import Conflict
+from core.errors import Conflict, LostLease
 from core.settings import load_settings
 from core.specs import DeviceKind, NetworkSource
-from db import networks, workers
+from db import clock, networks, workers
 from db.leases import Lease, commit_shard, lease_shard
 from db.models import Shard
 from db.session import Sessions
@@ -184,6 +185,24 @@ def test_a_short_grace_is_for_times_without_workers(sessions: Sessions) -> None:
     check_grace(sessions, settings, DAY)
     with pytest.raises(Conflict, match="stop them first"):
         check_grace(sessions, settings, least_grace_seconds(settings) - 1)
+
+
+def test_a_silent_worker_s_lease_is_ended_before_what_it_stored_is_deleted(sessions: Sessions, folder: Place) -> None:
+    """It was frozen for long, nobody reaped; it wakes up after the sweep."""
+    settings = load_settings()
+    lease = begin(sessions)
+    key = put_old(folder, b"fresh", 120)
+    with pytest.raises(Conflict, match=r"1 leases of workers that do not answer .*wait until"):
+        check_grace(sessions, settings, 60)
+
+    with sessions.begin() as session:
+        session.execute(update(Shard).values(lease_expires_at=clock.after(clock.now(session), -1)))
+    check_grace(sessions, settings, 60)
+    assert [entry.key for entry, gone in sweep(sessions, folder.store, 60, delete=True) if gone] == [key]
+
+    with pytest.raises(LostLease):
+        commit(sessions, lease, key, key)
+    assert list(missing(sessions, folder.store)) == []
 
 
 # --- the commands -------------------------------------------------------------------

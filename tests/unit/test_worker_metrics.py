@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import OperationalError
@@ -30,7 +31,7 @@ class OutOfMemoryError(RuntimeError):
         (OutOfMemoryError("CUDA"), "memory"),
         (BadNetwork("no"), "network"),
         (BadCheckpoint("no"), "checkpoint"),
-        (OperationalError("SELECT 1", {}, Exception("away")), "database"),
+        (OperationalError("SELECT 1", {}, psycopg.OperationalError("away")), "database"),
         (StoreUnavailable("full"), "store"),
         (NotFound("The store holds nothing under a."), "store"),
         (UnknownNetwork("no"), "network"),

@@ -85,7 +85,7 @@ def test_a_lease_taken_while_others_are_renewed_is_not_lost():
 def test_a_lease_that_ended_with_its_commit_is_not_called_lost(caplog):
     leases = HeldLeases(StopFlag())
     held = leases.add(lease())
-    held.computing = False
+    held.end_computing()
     with caplog.at_level("INFO"):
         leases.keep(set(leases.fractions()), set())
 
@@ -118,15 +118,20 @@ def test_a_stopping_worker_finishes_what_is_nearly_done(fraction, goes_on):
             held.progress(fraction)
 
 
-def test_only_computing_can_stall():
+def test_computing_and_the_commit_can_stall():
     held = HeldLeases(StopFlag()).add(lease())
     time.sleep(0.02)
 
     assert held.stalled(0.01)
     held.progress(0.1)
     assert not held.stalled(10)
-    held.computing = False
-    assert not held.stalled(0)
+    time.sleep(0.02)
+    held.end_computing()
+    assert not held.stalled(0.01)
+    time.sleep(0.02)
+    assert held.stalled(0.01)
+    held.note_progress()
+    assert not held.stalled(0.01)
 
 
 def test_a_forked_child_sees_the_deadline():
