@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy.orm import Session
 
 from core.settings import Settings
-from db import chores, planning, workers
+from db import chores, leases, planning, workers
 from db.planning import PlanLease
 from db.workers import WorkerBeat
 from workers.held import HeldLease, HeldLeases
@@ -120,5 +120,10 @@ class Heartbeat(threading.Thread):
         """End this process: its computing thread hangs where nothing can be raised. The parent makes a new one."""
         reason = f"It showed no progress for {self._settings.stall_seconds:g} s."
         log.critical("shard %s: %s Ending the process.", held.lease.shard_id, reason)
-        self._troubles.attempt("noting that", lambda: self._ledger.fail_attempt(held.lease, reason))
+        self._troubles.attempt("noting that", lambda: self._note_stalled(held, reason))
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def _note_stalled(self, held: HeldLease, reason: str) -> None:
+        """Once and not patiently: what hangs may hold the very rows, and a lease that is not renewed runs out."""
+        with self._ledger.sessions.begin(lock_seconds=LOCK_SECONDS) as session:
+            leases.fail_attempt(session, held.lease, reason, self._settings.max_attempts)
