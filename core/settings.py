@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     batch_size: int = Field(default=0, ge=0, le=4096, description="images in a batch; 0: chosen per layer and device")
     shard_seconds: float = Field(default=20.0, gt=0, le=3600, description="work that planning puts into one shard")
     lease_seconds: float = Field(default=60.0, ge=2, description="a lease without a heartbeat runs out after this")
-    heartbeat_seconds: float = Field(default=5.0, gt=0, description="time between a worker's heartbeats")
+    heartbeat_seconds: float = Field(default=10.0, gt=0, description="time between a worker's heartbeats")
     max_attempts: int = Field(default=3, ge=1, le=100, description="tries of a shard before it is marked failed")
     setback_seconds: float = Field(
         default=10.0, gt=0, description="a shard waits so long, then longer, after a failure of the picture store"

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 QUEUE_SECONDS = 5.0
 """Time between two looks at how long a queue in the broker is."""
+LOOK_SECONDS = 0.1
+"""For each other live worker, so long a worker waits between two looks for work to dispatch."""
 MOST_QUEUED = 3
 """A queue that holds this many times the messages that its workers want gets no more: they are slow, not lost."""
 
@@ -43,6 +45,7 @@ class Housekeeper(threading.Thread):
         self._woken = threading.Event()
         self._woken.set()  # one more worker: there is room for its messages
         self._over = threading.Event()
+        self._looked_at, self._others = 0.0, 0  # when this worker last looked for room; how many live beside it
         self._due: set[str] = set()
         self._queued: Counter[DeviceKind] = Counter()  # messages in the broker, when it was last asked
         self._asked_at: dict[DeviceKind, float] = {}
@@ -66,7 +69,7 @@ class Housekeeper(threading.Thread):
         self.join(self._settings.heartbeat_seconds + 5)
 
     def run(self) -> None:
-        while self._woken.wait() and not self._over.is_set():
+        while self._woken.wait() and not self._over.wait(self._pause()):
             self._woken.clear()
             with self._lock:
                 due, self._due = self._due, set()
@@ -77,6 +80,14 @@ class Housekeeper(threading.Thread):
             if chores.CONTROL in due:
                 self._troubles.attempt("asking again", self._resend_control)
             self._troubles.attempt("dispatch", self._dispatch)
+
+    def _pause(self) -> float:
+        """Seconds until this worker may look again: all of them together look some ten times a second.
+
+        Each has two messages ahead, and whoever looks next sends for all.
+        """
+        with self._lock:
+            return 0.0 if self._due else max(0.0, self._looked_at + LOOK_SECONDS * self._others - time.monotonic())
 
     # --- the turns ---------------------------------------------------------------
 
@@ -109,6 +120,7 @@ class Housekeeper(threading.Thread):
         with self._sessions() as session:  # only a look: most of the time there is no room
             live = self._live(session)
             room = dispatch.room(session, live, stale_seconds=stale)
+        self._looked_at, self._others = time.monotonic(), live.total() - 1
         kinds = {kind for kind, _ in room if self._has_room(kind, live)}
         if not kinds:
             return

@@ -100,7 +100,7 @@ def test_leases_outlive_heartbeats():
 
 
 def test_a_worker_is_alive_for_three_heartbeats_and_a_little():
-    assert load_settings().alive_seconds == 20
+    assert load_settings().alive_seconds == 35
     assert load_settings(heartbeat_seconds=30).alive_seconds == 95
 
 
