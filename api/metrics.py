@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from api.services import Services
 from db.queries.metrics import ServiceNumbers, read_numbers
-from db.queries.service import ALIVE_SECONDS, SHOWN_SECONDS
+from db.queries.service import SHOWN_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def register(app: APIFlask, parts: Services) -> None:
     app.extensions[EXTENSION] = registry = CollectorRegistry()
     Info("deepvis_build", "The version of this server", registry=registry).info({"version": version("deepvis")})
     ProcessCollector(registry=registry)
-    registry.register(DatabaseCollector(parts.sessions))
+    registry.register(DatabaseCollector(parts.sessions, parts.settings.alive_seconds))
     RequestMetrics(registry).watch(app)
 
 
@@ -87,8 +87,9 @@ class RequestMetrics:
 class DatabaseCollector(Collector):
     """Gauges of `db.queries.metrics`, read anew when what is kept is older than `KEPT_SECONDS`."""
 
-    def __init__(self, sessions: sessionmaker[Session]) -> None:
+    def __init__(self, sessions: sessionmaker[Session], alive_seconds: float) -> None:
         self._sessions = sessions
+        self._alive_seconds = alive_seconds
         self._lock = threading.Lock()
         self._kept: ServiceNumbers | None = None
         self._read_at = -KEPT_SECONDS
@@ -114,7 +115,7 @@ class DatabaseCollector(Collector):
     def _read(self) -> ServiceNumbers | None:
         try:
             with self._sessions() as session:
-                return read_numbers(session, alive_seconds=ALIVE_SECONDS, shown_seconds=SHOWN_SECONDS)
+                return read_numbers(session, alive_seconds=self._alive_seconds, shown_seconds=SHOWN_SECONDS)
         except SQLAlchemyError:
             log.warning("no metrics of the database", exc_info=True)
             return None

@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import DBAPIError
 
 from api.services import Services
-from core.errors import BadSetting, NotFound, NotReady, StoreUnavailable
-from db.session import check_schema
+from core.errors import BadSetting, NotFound, StoreUnavailable
+from db import migrate
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Readiness(BaseModel):
     """Whether the server can do its work, and the state of each part it works with."""
 
     status: Literal["ready", "not ready"] = Field(description="ready: the database and the store are ok")
-    database: PartState = Field(description="Whether it answers and has this version's tables")
+    database: PartState = Field(description="Whether it answers and has the tables that are needed")
     store: PartState = Field(description="Whether the picture store can be read")
     broker: PartState = Field(description="Whether messages can be sent; not needed to be ready")
 
@@ -103,13 +103,16 @@ def readiness(app: Flask) -> Readiness:
 
 
 def check_database(parts: Services) -> PartState:
-    """Whether the database answers and has this version's tables."""
+    """Whether the database answers and has this version's tables, or a newer one's.
+
+    In an update the tables come first, and this server goes on with them until the new ones have taken over.
+    """
     try:
-        check_schema(parts.sessions.kw["bind"])
-    except NotReady:
+        present = migrate.revision(parts.sessions.kw["bind"])
+    except DBAPIError:
         return "unreachable"
-    except BadSetting as error:
-        return "unreachable" if isinstance(error.__cause__, DBAPIError) else "not migrated"
+    if present is None or (present != migrate.head() and migrate.known(present)):
+        return "not migrated"
     return "ok"
 
 

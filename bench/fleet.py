@@ -237,7 +237,7 @@ def _atlas(bench: Bench, atlas_id: str) -> Atlas:
 
 def _alive(bench: Bench) -> int:
     with bench.sessions() as session:
-        return workers.live(session, 30).total()
+        return workers.live(session, bench.settings.alive_seconds).total()
 
 
 def _running(bench: Bench) -> int:

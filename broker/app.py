@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 from celery import Celery
 from kombu.entity import Queue
 
+from broker.tls import tls_options
 from core.settings import Settings
 from core.specs import DeviceKind
 
 HIGHEST_PRIORITY = 9
+ORDERED = {"x-max-priority": HIGHEST_PRIORITY}
+"""What makes a queue of RabbitMQ's obey priorities; with Redis kombu keeps a list for each."""
 HARD_LIMIT_MARGIN_SECONDS = 60.0
 """Between the soft limit, at which a task can still say why it failed, and the hard one, at which it is killed."""
 VISIBILITY_FACTOR = 3
@@ -62,13 +65,13 @@ def _messages() -> dict[str, Any]:
 
 
 def _queue(kind: DeviceKind) -> Queue:
-    ordered = {"x-max-priority": HIGHEST_PRIORITY}  # RabbitMQ's; with Redis kombu keeps a list for each priority
-    return Queue(queue_name(kind), queue_arguments=ordered)  # type: ignore[no-untyped-call]  # kombu has no types
+    return Queue(queue_name(kind), queue_arguments=ORDERED)  # type: ignore[no-untyped-call]  # kombu has no types
 
 
 def _broker(settings: Settings) -> dict[str, Any]:
     """The connection: every wait has an end, and a worker tries again for ever."""
     return {
+        "broker_use_ssl": tls_options(settings.broker_url),
         "broker_connection_timeout": 2.0,
         "broker_connection_retry": True,
         "broker_connection_retry_on_startup": True,
@@ -82,7 +85,6 @@ def _redis(settings: Settings) -> dict[str, Any]:
     hard_limit = settings.task_seconds + HARD_LIMIT_MARGIN_SECONDS
     return {
         "global_keyprefix": "deepvis:",
-        "queue_order_strategy": "priority",
         "visibility_timeout": VISIBILITY_FACTOR * hard_limit,
         # Every worker looks for what others left unacknowledged for longer than that. Nothing waits for it (the
         # database notices the dead much sooner), and hundreds of workers that look every second are a load.

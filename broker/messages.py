@@ -2,11 +2,12 @@
 
 from enum import IntEnum
 
+from amqp.exceptions import AMQPError
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from broker.app import HIGHEST_PRIORITY, queue_name
+from broker.app import HIGHEST_PRIORITY, ORDERED, queue_name
 from core.errors import NotReady
 from core.specs import DeviceKind, Priority
 
@@ -55,14 +56,31 @@ def send_shard(
     _send(app, SHARD, shard_id, device_kind, Urgency[priority.name])
 
 
+def waiting(app: Celery, kind: DeviceKind) -> int:
+    """How many messages the queue of that kind of device holds, whatever their priority.
+
+    Raises:
+        NotReady: the broker does not answer.
+    """
+    try:
+        with app.connection_for_read() as connection, connection.channel() as channel:
+            # Not passively: kombu looks for the key of a Redis queue without the prefix, and finds none.
+            declared = channel.queue_declare(queue_name(kind), durable=True, auto_delete=False, arguments=ORDERED)
+            return int(declared.message_count)
+    except (OperationalError, RedisError, AMQPError, OSError) as error:
+        raise _away(error) from error
+
+
 def _send(app: Celery, name: str, argument: str | int, kind: DeviceKind, urgency: Urgency) -> None:
     try:
         app.send_task(name, args=[argument], queue=queue_name(kind), priority=_priority(app, urgency))
     except (OperationalError, RedisError, OSError) as error:
-        raise NotReady(
-            f"The message broker does not answer ({error}).",
-            "Start it at DEEPVIS_BROKER_URL; the work is not lost, workers find it in the database.",
-        ) from error
+        raise _away(error) from error
+
+
+def _away(error: Exception) -> NotReady:
+    remedy = "Start it at DEEPVIS_BROKER_URL; the work is not lost, workers find it in the database."
+    return NotReady(f"The message broker does not answer ({error}).", remedy)
 
 
 def _priority(app: Celery, urgency: Urgency) -> int:

@@ -1,12 +1,14 @@
 """Whether the message broker answers and takes messages."""
 
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 from kombu.connection import Connection
 from redis import Redis
 from redis.exceptions import RedisError
 
+from broker.tls import tls_options
 from core.errors import BadSetting, DeepvisError, NotReady
 
 ANSWER_SECONDS = 2.0
@@ -36,6 +38,12 @@ _REFUSALS = (
     (r"MISCONF", "cannot save to its disk and takes no messages", "Free its disk; its log says more.", True),
     (r"BusyLoadingError|LOADING", "is still loading its data", "Wait a little.", True),
     (r"MaxClientsError|max number of clients", "has no connection left", "Raise its maxclients.", True),
+    (
+        r"CERTIFICATE_VERIFY_FAILED",
+        "has a certificate that nobody vouches for, or of another name",
+        "Name its authority in SSL_CERT_FILE, and the broker in DEEPVIS_BROKER_URL as its certificate does.",
+        False,
+    ),
     (r"DB index", "has no database of that number", "Mend the number at the end of DEEPVIS_BROKER_URL.", False),
     (
         r"protected mode",
@@ -102,15 +110,16 @@ def _check_connection(url: str) -> None:
         try:
             # Not `connect`, which would try again for a while.
             connection.transport.close_connection(connection.transport.establish_connection())
-        except ValueError as error:
-            raise BadSetting(f"DEEPVIS_BROKER_URL cannot be used: {error}.", _REMEDY) from error
         except (*connection.connection_errors, *connection.channel_errors, OSError) as error:
             raise _refusal(url, error) from error
+        except ValueError as error:
+            raise BadSetting(f"DEEPVIS_BROKER_URL cannot be used: {error}.", _REMEDY) from error
 
 
 def _connection(url: str) -> Connection:
     """What would connect; it does not yet."""
-    return Connection(url, connect_timeout=ANSWER_SECONDS)  # type: ignore[no-untyped-call]  # kombu has no types
+    options: dict[str, Any] = {"ssl": tls_options(url), "connect_timeout": ANSWER_SECONDS}
+    return Connection(url, **options)  # type: ignore[no-untyped-call]  # kombu has no types
 
 
 def _refusal(url: str, error: Exception) -> DeepvisError:

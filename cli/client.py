@@ -14,7 +14,7 @@ from core.settings import Settings
 
 TIMEOUT_SECONDS = 30.0
 """For an answer: a write may have to wait its turn in the database."""
-ALIVE_SECONDS = 5.0
+GREETING_SECONDS = 5.0
 """For the service to say that it lives, which waits for nothing."""
 DESCRIBE_SECONDS = 300.0
 MOST_WAITS = 3
@@ -42,7 +42,7 @@ class Client:
         self._http = httpx.Client(
             base_url=_checked(self.url),
             headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=ALIVE_SECONDS),
+            timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=GREETING_SECONDS),
             trust_env=urlsplit(self.url).hostname not in _LOOPBACK,
         )
 
@@ -108,7 +108,7 @@ class Client:
             NotReady: nobody does in time.
             BadSetting: something else does.
         """
-        answer = self._send("GET", "/healthz", timeout=ALIVE_SECONDS)
+        answer = self._send("GET", "/healthz", timeout=GREETING_SECONDS)
         if not _is_json(answer):
             raise BadSetting(
                 f"What answers at {self.url} is no deepvis service (status {answer.status_code} to /healthz).",

@@ -1,6 +1,15 @@
 """`deepvis db`: the database's tables."""
 
+import time
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+PAUSE_SECONDS = 2.0
+CHECK_SECONDS = 10.0
 
 
 @click.group()
@@ -18,6 +27,45 @@ def upgrade() -> None:
     url = load_settings().resolved_database_url
     migrate.upgrade(url)
     click.echo(f"The database {without_password(url)} is up to date.")
+
+
+@db.command()
+@click.option("--seconds", type=click.FloatRange(0), default=300.0, show_default=True, help="How long at most.")
+def wait(seconds: float) -> None:
+    """Wait until the database answers and its tables are those of this version.
+
+    For what is started beside `deepvis db upgrade`, such as the pods of an update.
+    """
+    from core.settings import load_settings
+    from db.session import make_engine
+
+    engine = make_engine(load_settings().resolved_database_url)
+    wait_for_tables(engine, time.monotonic() + seconds)
+    engine.dispose()
+    click.echo("The database is up to date.")
+
+
+def wait_for_tables(engine: "Engine", deadline: float) -> None:
+    """Return when the tables are those of this version; each reason to wait is said once.
+
+    Raises:
+        BadSetting, NotReady: they are not at `deadline` (`time.monotonic()`), and why.
+    """
+    from core.deadlines import within
+    from core.errors import DeepvisError
+    from db.session import check_schema
+
+    said = ""
+    while True:
+        try:
+            return within(CHECK_SECONDS, "the database", lambda: check_schema(engine))
+        except DeepvisError as error:
+            if time.monotonic() + PAUSE_SECONDS > deadline:
+                raise
+            if error.detail != said:
+                click.echo(f"Waiting: {error.detail}", err=True)
+            said = error.detail
+        time.sleep(PAUSE_SECONDS)
 
 
 @db.command()

@@ -8,9 +8,9 @@ import click
 if TYPE_CHECKING:
     from core.settings import Settings
 
-MISSED_HEARTBEATS = 3
-"""A worker that has missed so many in a row is taken as hung."""
 ANSWER_SECONDS = 3.0
+DATABASE_SECONDS = 6.0
+"""How long the database is waited for in all: probes are given ten seconds, of which Python takes some to start."""
 UNHEALTHY_STATUS = 1
 
 
@@ -30,7 +30,7 @@ def worker(ctx: click.Context) -> None:
     from core.settings import load_settings
 
     settings = load_settings()
-    seconds = MISSED_HEARTBEATS * settings.heartbeat_seconds
+    seconds = settings.alive_seconds
     if beats(settings, socket.gethostname(), seconds):
         return
     click.echo(f"No worker of this host has beaten within {seconds:g} s.", err=True)
@@ -55,15 +55,22 @@ def beats(settings: "Settings", host: str, seconds: float) -> bool:
     """Whether a worker of `host` that has not stopped has beaten within the last `seconds`.
 
     Raises:
-        NotReady: the database cannot be asked.
+        NotReady: the database cannot be asked, or does not answer within `DATABASE_SECONDS`.
     """
+    from core.deadlines import within
+
+    url = settings.resolved_database_url
+    return within(DATABASE_SECONDS, "the database", lambda: _beats(url, host, seconds))
+
+
+def _beats(url: str, host: str, seconds: float) -> bool:
     from sqlalchemy.exc import DBAPIError
 
     from core.errors import NotReady
     from db.session import make_engine, make_sessions
     from db.workers import lives_on
 
-    engine = make_engine(settings.resolved_database_url)
+    engine = make_engine(url)
     try:
         with make_sessions(engine)() as session:
             return lives_on(session, host, seconds)

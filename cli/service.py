@@ -57,6 +57,7 @@ def gunicorn_options(settings: "Settings") -> dict[str, Any]:
         "keepalive": 15,
         "logger_class": "api.logs.Logger",
         "loglevel": settings.log_level.lower(),
+        "forwarded_allow_ips": ",".join(["127.0.0.1", "::1", *map(str, settings.proxy_networks)]),
         "control_socket_disable": True,
         "limit_request_line": 8190,
     }

@@ -1,5 +1,6 @@
 """All settings, and the one place that reads the environment (`DEEPVIS_*`)."""
 
+import ipaddress
 import os
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from core.errors import BadSetting, nearest
 
 PREFIX = "DEEPVIS_"
+MISSED_HEARTBEATS = 3
+"""A worker that has missed so many in a row is taken as gone ..."""
+LATE_SECONDS = 5.0
+"""... and this much later, as a busy database makes heartbeats late."""
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Settings(BaseSettings):
@@ -39,6 +45,11 @@ class Settings(BaseSettings):
     trusted_hosts: str = Field(
         default="", description="comma-separated Host names the server answers to; empty: its own"
     )
+    trusted_proxies: str = Field(
+        default="",
+        description="comma-separated addresses or networks of reverse proxies that are believed, as those on this "
+        "machine are, about the scheme and the client of what they pass on",
+    )
     web_threads: int = Field(default=16, ge=2, le=256, description="threads of the web server")
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="largest request body")
     max_picture_bytes: int = Field(default=20_000_000, ge=1, description="largest picture file that is read")
@@ -46,7 +57,9 @@ class Settings(BaseSettings):
         default=50_000_000, ge=1, description="largest picture that is decoded; of all its frames together"
     )
     max_picture_frames: int = Field(default=100, ge=1, description="most frames of an animated picture")
-    max_checkpoint_bytes: int = Field(default=8_589_934_592, ge=1, description="largest checkpoint file that is read")
+    max_checkpoint_bytes: int = Field(
+        default=2_147_483_648, ge=1, description="largest checkpoint file that is read, in memory as a whole"
+    )
     requests_per_minute: int = Field(
         default=600, ge=1, le=100_000, description="requests a minute with one token, unless the token says otherwise"
     )
@@ -104,6 +117,12 @@ class Settings(BaseSettings):
             raise ValueError(f"{home} leads nowhere ({error})") from error
         return home
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_addresses(cls, proxies: str) -> str:
+        _networks(proxies)
+        return proxies
+
     @field_validator("heartbeat_seconds")
     @classmethod
     def _leases_outlive_heartbeats(cls, seconds: float, info: ValidationInfo) -> float:
@@ -119,6 +138,10 @@ class Settings(BaseSettings):
         return self.home.expanduser().resolve()
 
     @cached_property
+    def proxy_networks(self) -> tuple[IPNetwork, ...]:
+        return _networks(self.trusted_proxies)
+
+    @cached_property
     def resolved_database_url(self) -> str:
         return self.database_url or f"sqlite:///{self.home_path / 'deepvis.db'}"
 
@@ -126,9 +149,19 @@ class Settings(BaseSettings):
     def resolved_store_url(self) -> str:
         return self.store_url or self.home_path.joinpath("pictures").as_uri()
 
+    @property
+    def alive_seconds(self) -> float:
+        """A worker that has not beaten for so long counts as gone, wherever somebody asks."""
+        return MISSED_HEARTBEATS * self.heartbeat_seconds + LATE_SECONDS
+
     @cached_property
     def resolved_url(self) -> str:
         return (self.url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def _networks(text: str) -> tuple[IPNetwork, ...]:
+    """The networks that `text` names, with commas between them; an address is a network of one."""
+    return tuple(ipaddress.ip_network(name.strip(), strict=False) for name in text.split(",") if name.strip())
 
 
 def given_variables() -> list[str]:

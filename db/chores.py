@@ -11,6 +11,7 @@ from db.models import Chore
 
 REAP = "reap"
 CONTROL = "control"
+FORGET = "forget"
 LOOK = "look"
 """Look for shards without a message, even if nothing has just happened."""
 DISPATCH = "dispatch"
@@ -21,8 +22,8 @@ def claim(session: Session, every_seconds: Mapping[str, float]) -> set[str]:
     """Those of the chores that are due and now the caller's to do; each is due again after its seconds."""
     moment = clock.now(session)
     # Looked at before anything is locked: 200 workers ask, and one of them is given it.
-    due = set(session.scalars(select(Chore.name).where(Chore.name.in_(every_seconds), Chore.due_at > moment)))
-    return {name for name in sorted(every_seconds.keys() - due) if _claim(session, name, every_seconds[name])}
+    not_due = set(session.scalars(select(Chore.name).where(Chore.name.in_(every_seconds), Chore.due_at > moment)))
+    return {name for name in sorted(every_seconds.keys() - not_due) if _claim(session, name, every_seconds[name])}
 
 
 def hold(session: Session, name: str) -> bool:

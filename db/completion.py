@@ -1,16 +1,16 @@
 """When an atlas runs and when it is over: the lock, the start and the end that every command on it shares.
 
-Rows are locked in one order, everywhere: atlas (ascending id), owner, shard (ascending id), worker. Then two commands
-never wait for each other in a circle.
+Rows are locked in one order, everywhere: atlas (ascending id), owner, share, shard (ascending id), worker. Then two
+commands never wait for each other in a circle.
 """
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import ColumnElement, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import NotFound
 from db import clock, tallies
 from db.bulk import insert_missing
-from db.models import Atlas, AtlasState, Owner, Shard, ShardState
+from db.models import Atlas, AtlasState, Owner, Shard, ShardState, Share
 
 UNFINISHED = (AtlasState.QUEUED, AtlasState.PLANNING, AtlasState.RUNNING)
 
@@ -29,20 +29,20 @@ def lock_atlas(session: Session, atlas_id: str) -> Atlas:
 
 
 def lock_owner(session: Session, name: str) -> Owner:
-    """The owner as it is now, made if missing, its row locked until the transaction ends."""
-    insert_missing(session, Owner, [{"name": name, "served": 0.0}])
+    """The owner, made if missing, its row locked until the transaction ends."""
+    insert_missing(session, Owner, [{"name": name}])
     statement = select(Owner).where(Owner.name == name).with_for_update(key_share=True)
     return session.scalars(statement.execution_options(populate_existing=True)).one()
 
 
 def start(session: Session, atlas: Atlas) -> None:
-    """Let the atlas, locked, run: it joins its owner's others, and its owner the others, at the place of the least.
+    """Let the atlas, locked, run in its lane: it joins its owner's others there at the place of the one served least.
 
-    Without that a newcomer would be given every worker until it had caught up with those who were there before.
+    Without that a newcomer would be given every worker until it had caught up with those who were there before. What
+    waits in another lane does not count: nobody may be serving that one.
     """
-    waiting = exists().where(Shard.atlas_id == Atlas.id, Shard.state == ShardState.PENDING)
-    others = select(func.min(Atlas.served)).where(Atlas.state == AtlasState.RUNNING, Atlas.id != atlas.id, waiting)
-    mine = session.scalar(others.where(Atlas.owner == atlas.owner))
+    others = select(func.min(Atlas.served)).where(Atlas.id != atlas.id, Atlas.owner == atlas.owner, *_at_work(atlas))
+    mine = session.scalar(others)
     if mine is None:
         _join(session, atlas)
     atlas.served = max(atlas.served, mine or 0.0)
@@ -50,12 +50,21 @@ def start(session: Session, atlas: Atlas) -> None:
 
 
 def _join(session: Session, atlas: Atlas) -> None:
-    """Give the atlas's owner, who had nothing to do, the place of the owner that was served least among the others."""
-    owner = lock_owner(session, atlas.owner)
+    """Give the atlas's owner, who had nothing to do in this lane, the place of whoever was served least there."""
+    lane = {"device_kind": atlas.device_kind, "priority": atlas.priority}
+    insert_missing(session, Share, [{"owner": atlas.owner, **lane, "served": 0.0}])
+    same = (Share.device_kind == atlas.device_kind, Share.priority == atlas.priority)
+    busy = exists().where(Atlas.owner == Share.owner, *_at_work(atlas))
+    least = session.scalar(select(func.min(Share.served)).where(*same, Share.owner != atlas.owner, busy))
+    joined = update(Share).where(*same, Share.owner == atlas.owner, Share.served < (least or 0.0))
+    session.execute(joined.values(served=least), execution_options={"synchronize_session": False})
+
+
+def _at_work(atlas: Atlas) -> tuple[ColumnElement[bool], ...]:
+    """What holds for atlases in this one's lane that run and have shards waiting."""
     waiting = exists().where(Shard.atlas_id == Atlas.id, Shard.state == ShardState.PENDING)
-    busy = exists().where(Atlas.owner == Owner.name, Atlas.state == AtlasState.RUNNING, waiting)
-    least = session.scalar(select(func.min(Owner.served)).where(Owner.name != owner.name, busy))
-    owner.served = max(owner.served, least or 0.0)
+    lane = (Atlas.device_kind == atlas.device_kind, Atlas.priority == atlas.priority)
+    return (Atlas.state == AtlasState.RUNNING, *lane, waiting)
 
 
 def finish_if_done(session: Session, atlas: Atlas) -> AtlasState:

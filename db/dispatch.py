@@ -1,8 +1,8 @@
 """Which shards get a message next: interactive ones at once, the others fairly over people and their atlases.
 
-Every owner carries what all their atlases were served so far (estimated seconds of work), and every atlas what it was
-served itself, over its weight. The owner served least is next, and of theirs the atlas served least. That is fair
-however few shards are asked for at a time, and needs no memory in any process.
+Every owner carries what their atlases were served so far in each lane (estimated seconds of work), and every atlas
+what it was served itself, over its weight. The owner served least is next, and of theirs the atlas served least. That
+is fair however few shards are asked for at a time, and needs no memory in any process.
 
 Only as many messages are on their way as keep the workers busy: what waits in the database can still be overtaken,
 weighed anew or cancelled. Each lane (device kind and priority) has room of its own, so that none fills another's.
@@ -10,7 +10,7 @@ weighed anew or cancelled. Each lane (device kind and priority) has room of its 
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from core.specs import DeviceKind, Priority
 from db import chores, clock
-from db.models import Atlas, AtlasState, Owner, Shard, ShardState
+from db.models import Atlas, AtlasState, Shard, ShardState, Share
 
 STALE_SECONDS = 60
 """A message sent longer ago than this may be lost: it is sent again."""
@@ -51,30 +51,40 @@ def room(session: Session, live: Mapping[DeviceKind, int], *, stale_seconds: flo
         stale_seconds: a message sent longer ago counts as lost.
     """
     sent = outstanding(session, stale_seconds=stale_seconds)
-    wanted = {kind: _wanted(live, kind) for kind in DeviceKind}
-    lacking = {lane: wanted[lane[0]] - sent[lane] for lane in LANES}
-    return {lane: missing for lane, missing in lacking.items() if missing > 0 and 2 * missing >= wanted[lane[0]]}
+    wants = {kind: wanted(live, kind) for kind in DeviceKind}
+    lacking = {lane: wants[lane[0]] - sent[lane] for lane in LANES}
+    return {lane: missing for lane, missing in lacking.items() if missing > 0 and 2 * missing >= wants[lane[0]]}
 
 
 def take_for_dispatch(
-    session: Session, live: Mapping[DeviceKind, int], *, stale_seconds: float = STALE_SECONDS
+    session: Session,
+    live: Mapping[DeviceKind, int],
+    kinds: Collection[DeviceKind] = tuple(DeviceKind),
+    *,
+    stale_seconds: float = STALE_SECONDS,
 ) -> list[Dispatch]:
-    """Waiting shards without a message (or whose message is older than `stale_seconds`), as many as there is room for.
+    """Waiting shards without a message (or whose message is older than `stale_seconds`) that there is room for.
 
-    They are noted as enqueued now: the caller sends a message for each. None while somebody else is at it.
+    They are in the lanes of these kinds of device, and noted as enqueued now: the caller sends a message for each. None
+    while somebody else is at it.
     """
     if not chores.hold(session, chores.DISPATCH):
         return []
-    return assign(session, room(session, live, stale_seconds=stale_seconds), stale_seconds=stale_seconds)
+    lanes = room(session, live, stale_seconds=stale_seconds)
+    return assign(session, {lane: n for lane, n in lanes.items() if lane[0] in kinds}, stale_seconds=stale_seconds)
 
 
 def assign(session: Session, lanes: Mapping[Lane, int], *, stale_seconds: float = STALE_SECONDS) -> list[Dispatch]:
     """Up to so many waiting shards for each lane; the caller holds the chore."""
     moment = clock.now(session)
-    chosen: list[Dispatch] = []
-    for (kind, priority), most in lanes.items():
-        shards = _choose(session, (kind, priority), most, _unsent(moment, stale_seconds))
-        chosen += [Dispatch(shard_id=shard_id, device_kind=kind, priority=priority) for shard_id in shards]
+    unsent = _unsent(moment, stale_seconds)
+    taken = {lane: _take_turns(_owners(session, lane, most, unsent), most) for lane, most in lanes.items()}
+    _serve(session, taken)
+    chosen = [
+        Dispatch(shard_id=turn.shard_id, device_kind=kind, priority=priority)
+        for (kind, priority), turns in taken.items()
+        for turn in turns
+    ]
     enqueued = update(Shard).where(Shard.id.in_([d.shard_id for d in chosen]), Shard.state == ShardState.PENDING)
     _execute(session, enqueued.values(enqueued_at=moment))
     return chosen
@@ -95,7 +105,7 @@ def outstanding(session: Session, *, stale_seconds: float = STALE_SECONDS) -> Co
     return Counter({(DeviceKind(kind), Priority(str(priority))): count for kind, priority, count in rows})
 
 
-def _wanted(live: Mapping[DeviceKind, int], kind: DeviceKind) -> int:
+def wanted(live: Mapping[DeviceKind, int], kind: DeviceKind) -> int:
     """Messages for those who can take them; none where there is nobody, or they would pile up."""
     able = _able(live, kind)
     return AHEAD * able + SPARE_MESSAGES if able else 0
@@ -126,7 +136,7 @@ class _Turn:
 @dataclass(eq=False)
 class _AtlasTurn(_Turn):
     weight: float
-    shards: Iterator[tuple[int, float]]
+    shards: Iterator[tuple[int, float, bool]]  # id, cost_seconds, whether it was sent before
 
 
 @dataclass(eq=False)
@@ -136,7 +146,7 @@ class _OwnerTurn(_Turn):
 
 @dataclass(frozen=True)
 class _Taken:
-    """A shard that was given its turn, and who pays for it."""
+    """A shard that was given its turn, and who pays for it: nothing, if its message was lost and is sent again."""
 
     shard_id: int
     cost_seconds: float
@@ -144,17 +154,12 @@ class _Taken:
     owner: _OwnerTurn
 
 
-def _choose(session: Session, lane: Lane, most: int, unsent: ColumnElement[bool]) -> list[int]:
-    """Up to `most` ids of a lane's shards, each from whoever was served least by then."""
-    taken = _take_turns(_owners(session, lane, most, unsent), most)
-    _serve(session, taken)
-    return [turn.shard_id for turn in taken]
-
-
 def _owners(session: Session, lane: Lane, most: int, unsent: ColumnElement[bool]) -> list[_OwnerTurn]:
+    """Whoever has atlases running in the lane, as a heap."""
     kind, priority = lane
-    running = select(Atlas.id, Atlas.owner, Atlas.served, Atlas.weight, func.coalesce(Owner.served, 0.0))
-    running = running.outerjoin(Owner, Owner.name == Atlas.owner).where(Atlas.state == AtlasState.RUNNING)
+    share = and_(Share.owner == Atlas.owner, Share.device_kind == kind, Share.priority == priority)
+    running = select(Atlas.id, Atlas.owner, Atlas.served, Atlas.weight, func.coalesce(Share.served, 0.0))
+    running = running.outerjoin(Share, share).where(Atlas.state == AtlasState.RUNNING)
     found: dict[str, _OwnerTurn] = {}
     rows = session.execute(running.where(Atlas.device_kind == kind, Atlas.priority == priority)).all()
     for atlas_id, owner, served, weight, owner_served in rows:
@@ -174,7 +179,8 @@ def _take_turns(owners: list[_OwnerTurn], most: int) -> list[_Taken]:
             if not owner.atlases:
                 heapq.heappop(owners)
             continue
-        turn = _Taken(shard[0], max(shard[1], LEAST_COST_SECONDS), owner.atlases[0], owner)
+        shard_id, cost_seconds, again = shard
+        turn = _Taken(shard_id, 0.0 if again else max(cost_seconds, LEAST_COST_SECONDS), owner.atlases[0], owner)
         turn.atlas.served += turn.cost_seconds / turn.atlas.weight
         heapq.heapreplace(owner.atlases, turn.atlas)
         owner.served += turn.cost_seconds
@@ -183,24 +189,29 @@ def _take_turns(owners: list[_OwnerTurn], most: int) -> list[_Taken]:
     return taken
 
 
-def _serve(session: Session, taken: Sequence[_Taken]) -> None:
-    """Write down what each atlas, and then each owner, was served: in the order in which rows are locked."""
+def _serve(session: Session, taken: Mapping[Lane, Sequence[_Taken]]) -> None:
+    """Write down what every atlas, and then every owner, was served: in the order in which rows are locked."""
     atlases: defaultdict[str, float] = defaultdict(float)
-    owners: defaultdict[str, float] = defaultdict(float)
-    for turn in taken:
-        atlases[turn.atlas.key] += turn.cost_seconds / turn.atlas.weight
-        owners[turn.owner.key] += turn.cost_seconds
+    owners: defaultdict[tuple[str, Lane], float] = defaultdict(float)
+    for lane, turns in taken.items():
+        for turn in turns:
+            atlases[turn.atlas.key] += turn.cost_seconds / turn.atlas.weight
+            owners[turn.owner.key, lane] += turn.cost_seconds
     for atlas_id, more in sorted(atlases.items()):
         _execute(session, update(Atlas).where(Atlas.id == atlas_id).values(served=Atlas.served + more))
-    for name, more in sorted(owners.items()):
-        _execute(session, update(Owner).where(Owner.name == name).values(served=Owner.served + more))
+    for (owner, (kind, priority)), more in sorted(owners.items()):
+        mine = (Share.owner == owner, Share.device_kind == kind, Share.priority == priority)
+        _execute(session, update(Share).where(*mine).values(served=Share.served + more))
 
 
 def _execute(session: Session, statement: Update) -> None:
     session.execute(statement, execution_options={"synchronize_session": False})
 
 
-def _waiting(session: Session, atlas_id: str, limit: int, unsent: ColumnElement[bool]) -> Iterator[tuple[int, float]]:
-    """(id, cost_seconds) of the atlas's next shards; asks the database when the first is wanted."""
-    statement = select(Shard.id, Shard.cost_seconds).where(Shard.atlas_id == atlas_id, unsent)
+def _waiting(
+    session: Session, atlas_id: str, limit: int, unsent: ColumnElement[bool]
+) -> Iterator[tuple[int, float, bool]]:
+    """The atlas's next shards; asks the database when the first is wanted."""
+    again = Shard.enqueued_at.is_not(None)
+    statement = select(Shard.id, Shard.cost_seconds, again).where(Shard.atlas_id == atlas_id, unsent)
     yield from session.execute(statement.order_by(Shard.id).limit(limit))

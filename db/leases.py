@@ -24,10 +24,9 @@ from core.specs import DeviceKind, LayerInfo, NetworkSource, Recipe
 from db import clock, tallies
 from db.bulk import insert_missing
 from db.completion import finish_if_done, lock_atlas
-from db.models import Atlas, AtlasState, Layer, Picture, Shard, ShardState, Worker
+from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Layer, Picture, Shard, ShardState, Worker
 
 RAN_OUT = "the worker stopped answering"
-MAX_ERROR_CHARACTERS = 4000
 MOST_DOUBLINGS = 5
 """A shard waits twice as long after each setback, until it waits 32 times the first wait."""
 
@@ -202,23 +201,26 @@ def fail_attempt(session: Session, lease: Lease, error: str, max_attempts: int) 
     return ShardState(shard.state)
 
 
-def reap_expired(session: Session, max_attempts: int) -> list[int]:
-    """End the leases that ran out, each a failed attempt; ids of the shards that wait again (the others are failed)."""
-    moment = clock.now(session)
-    expired = select(Shard.id, Shard.atlas_id).where(_ran_out(moment)).order_by(Shard.atlas_id, Shard.id)
-    found = session.execute(expired).all()
-    waiting: list[int] = []
-    for atlas_id in dict.fromkeys(atlas_id for _, atlas_id in found):
-        atlas = lock_atlas(session, atlas_id)
-        ids = [shard_id for shard_id, owner in found if owner == atlas_id]
-        waiting += _reap(session, atlas, ids, max_attempts, moment)
-        finish_if_done(session, atlas)
+def atlases_with_expired(session: Session) -> list[str]:
+    """Ids of the atlases that have shards whose lease ran out."""
+    expired = select(Shard.atlas_id).where(_ran_out(clock.now(session))).distinct().order_by(Shard.atlas_id)
+    return list(session.scalars(expired))
+
+
+def reap_expired(session: Session, atlas_id: str, max_attempts: int) -> list[int]:
+    """End the atlas's leases that ran out, each a failed attempt; the shards that wait again (the others are failed).
+
+    One atlas a transaction: whoever locks several waits in a circle with others who do.
+    """
+    atlas = lock_atlas(session, atlas_id)
+    waiting = _reap(session, atlas, max_attempts)
+    finish_if_done(session, atlas)
     return waiting
 
 
-def _reap(session: Session, atlas: Atlas, ids: Sequence[int], max_attempts: int, moment: datetime) -> list[int]:
-    still = select(Shard).where(Shard.id.in_(ids), _ran_out(moment)).order_by(Shard.id).with_for_update()
-    shards = session.scalars(still.execution_options(populate_existing=True)).all()
+def _reap(session: Session, atlas: Atlas, max_attempts: int) -> list[int]:
+    mine = select(Shard).where(Shard.atlas_id == atlas.id, _ran_out(clock.now(session))).order_by(Shard.id)
+    shards = session.scalars(mine.with_for_update().execution_options(populate_existing=True)).all()
     for shard in shards:
         _give_up(session, atlas, shard, RAN_OUT, max_attempts)
     return [shard.id for shard in shards if shard.state == ShardState.PENDING]

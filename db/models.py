@@ -19,6 +19,9 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+MAX_ERROR_CHARACTERS = 4000
+"""What is kept of an error's text, in every column `error`."""
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """A timezone-aware UTC datetime on every database (SQLite keeps no zone)."""
@@ -108,12 +111,22 @@ class Login(Base):
 
 
 class Owner(Base):
-    """Whoever asks for atlases, and what was done for them: the one served least is next."""
+    """Whoever asks for atlases: the row that is locked while their quotas are looked at."""
 
     __tablename__ = "owners"
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)  # a token's name; "local" without tokens
-    served: Mapped[float] = mapped_column(default=0.0)  # cost_seconds handed out to all their atlases
+
+
+class Share(Base):
+    """What was done for an owner's atlases in one lane (`db.dispatch`): the owner served least there is next."""
+
+    __tablename__ = "shares"
+
+    owner: Mapped[str] = mapped_column(String(64), primary_key=True)
+    device_kind: Mapped[str] = mapped_column(String(8), primary_key=True)  # DeviceKind
+    priority: Mapped[str] = mapped_column(String(12), primary_key=True)  # core.specs.Priority
+    served: Mapped[float] = mapped_column(default=0.0)  # cost_seconds handed out
 
 
 class Network(Base):

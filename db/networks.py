@@ -11,13 +11,12 @@ from core.errors import Conflict, NotReady, UnknownNetwork, nearest
 from core.specs import LayerInfo, NetworkInfo, NetworkSource
 from db import clock
 from db.bulk import insert_missing
-from db.models import Layer, Network, NetworkState
+from db.models import MAX_ERROR_CHARACTERS, Layer, Network, NetworkState
 
 log = logging.getLogger(__name__)
 
 DESCRIPTION_SECONDS = 120
 """A description asked for longer ago than this may be asked for again."""
-MAX_ERROR_CHARACTERS = 4000
 
 
 def sync_catalogue(session: Session, sources: Sequence[NetworkSource]) -> None:
@@ -27,9 +26,9 @@ def sync_catalogue(session: Session, sources: Sequence[NetworkSource]) -> None:
     """
     insert_missing(session, Network, (_row(source) for source in sorted(sources, key=lambda s: s.name)))
     known = {n.name: n for n in session.scalars(select(Network))}
-    for source in sources:
+    for source in sorted(sources, key=lambda s: s.name):  # in one order, as each may be locked
         try:
-            _settle_source(known[source.name], source)
+            _settle_source(session, known[source.name], source)
         except Conflict as conflict:
             log.warning("%s", conflict)
 
@@ -42,7 +41,7 @@ def register(session: Session, source: NetworkSource) -> Network:
     """
     insert_missing(session, Network, [_row(source)])
     network = find(session, source.name)
-    _settle_source(network, source)
+    _settle_source(session, network, source)
     return network
 
 
@@ -68,7 +67,7 @@ def request_description(session: Session, name: str) -> bool:
     Raises:
         UnknownNetwork: there is no network of that name.
     """
-    network = find(session, name)
+    network = _lock(session, name)  # or what somebody found out in this moment would be asked for again
     moment = clock.now(session)
     if network.state == NetworkState.DESCRIBED:
         return False
@@ -130,12 +129,17 @@ def save_description(session: Session, name: str, info: NetworkInfo) -> None:
         raise Conflict(f"The weights of {name!r} have changed since it was first used.", "Give them a new name.")
     if network.state == NetworkState.DESCRIBED:
         return
+    if network.weights_hash is None:  # else its layers are there, and are not inserted twice
+        _fill(session, network, info)
+    network.state, network.error, network.described_at = NetworkState.DESCRIBED, None, clock.now(session)
+
+
+def _fill(session: Session, network: Network, info: NetworkInfo) -> None:
     fields = info.model_dump(
         mode="json", include={"weights_hash", "input_shape", "mean", "std", "labels", "parameters"}
     )
     for field, value in fields.items():
         setattr(network, field, value)
-    network.state, network.error, network.described_at = NetworkState.DESCRIBED, None, clock.now(session)
     session.add_all(_layer(network, layer) for layer in info.layers)
 
 
@@ -156,10 +160,11 @@ def _row(source: NetworkSource) -> dict[str, Any]:
     return {"name": source.name, "source": source.model_dump(mode="json"), "state": NetworkState.REGISTERED}
 
 
-def _settle_source(network: Network, source: NetworkSource) -> None:
+def _settle_source(session: Session, network: Network, source: NetworkSource) -> None:
     wanted = source.model_dump(mode="json")
     if network.source == wanted:
         return
+    network = _lock(session, source.name)  # its weights may have been settled since it was read
     if network.weights_hash is not None:
         raise Conflict(f"The network {source.name!r} is already registered from another source.", "Choose a new name.")
     network.source = wanted

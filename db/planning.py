@@ -6,7 +6,7 @@ that is not complete: the atlas runs only then.
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,13 +18,15 @@ from core.errors import LostLease, UnknownLayer, nearest
 from core.specs import AtlasSpec, DeviceKind, Priority, ShardSpec
 from db import clock, tallies
 from db.completion import finish_if_done, lock_atlas, start
-from db.models import Atlas, AtlasState, Layer, Picture, Shard, ShardState
+from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Layer, Picture, Shard, ShardState
 
 MAX_PLAN_ATTEMPTS = 3
 PLAN_STALE_SECONDS = 30
 """A queued atlas that no planner has taken up for this long needs a message again."""
 INTERACTIVE_SECONDS = 120.0
 """An atlas whose plan costs no more than this is served before the large ones, unless it was asked for otherwise."""
+MOST_INTERACTIVE = 4
+"""So many of an owner's atlases are interactive at once by their size alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +113,9 @@ def finish_planning(session: Session, lease: PlanLease) -> AtlasState:
         return AtlasState(atlas.state)
     atlas = _lock_planned(session, lease)
     plan = tallies.of_atlas(session, atlas.id)[tallies.PLANNED]
-    start(session, atlas)
     atlas.planned_at, atlas.plan_expires_at, atlas.images = clock.now(session), None, plan.images
-    if atlas.priority is None:
-        small = plan.cost_seconds <= INTERACTIVE_SECONDS
-        atlas.priority = Priority.INTERACTIVE if small else Priority.BATCH
+    atlas.priority = atlas.priority or _priority(session, atlas, plan)
+    start(session, atlas)
     return finish_if_done(session, atlas)
 
 
@@ -127,20 +127,27 @@ def fail_planning(session: Session, lease: PlanLease, error: str) -> None:
 
 
 def take_unplanned(
-    session: Session, *, stale_seconds: float = PLAN_STALE_SECONDS, limit: int = 10
+    session: Session,
+    live: Collection[DeviceKind],
+    *,
+    stale_seconds: float = PLAN_STALE_SECONDS,
+    limit: int = 10,
 ) -> list[tuple[str, DeviceKind]]:
-    """Atlases (id, device kind) that wait for a planner without a message on its way, oldest first.
+    """Atlases (id, device kind) that wait for a planner without a message on its way, those that wait longest first.
 
     Those are: queued for `stale_seconds`, or left by a planner that stopped answering. They are noted as sent,
-    queued again, so that they are not given again for `stale_seconds`.
+    queued again, so that they are not given again for `stale_seconds`. One for a kind of device that no live worker has
+    waits until there is one.
     """
     moment = clock.now(session)
     stale = clock.after(moment, -stale_seconds)
+    due_at = func.coalesce(Atlas.plan_expires_at, Atlas.created_at)
     waiting = (
         select(Atlas.id, Atlas.device_kind)
         .where(Atlas.state.in_((AtlasState.QUEUED, AtlasState.PLANNING)))
+        .where(Atlas.device_kind.in_({DeviceKind.ANY, *live}))
         .where(or_(Atlas.plan_expires_at < moment, and_(Atlas.plan_expires_at.is_(None), Atlas.created_at < stale)))
-        .order_by(Atlas.id)
+        .order_by(due_at, Atlas.id)
         .limit(limit)
         .with_for_update(key_share=True, skip_locked=True)
     )
@@ -148,6 +155,14 @@ def take_unplanned(
     resent = {"state": AtlasState.QUEUED, "plan_token": None, "plan_expires_at": clock.after(moment, stale_seconds)}
     session.execute(update(Atlas).where(Atlas.id.in_([atlas_id for atlas_id, _ in found])).values(**resent))
     return found
+
+
+def _priority(session: Session, atlas: Atlas, plan: tallies.Sums) -> Priority:
+    """Interactive for what is small, unless its owner has several such under way: those are a batch in disguise."""
+    mine = (Atlas.owner == atlas.owner, Atlas.state == AtlasState.RUNNING, Atlas.priority == Priority.INTERACTIVE)
+    under_way = session.scalar(select(func.count()).select_from(Atlas).where(*mine)) or 0
+    is_small = plan.cost_seconds <= INTERACTIVE_SECONDS and under_way < MOST_INTERACTIVE
+    return Priority.INTERACTIVE if is_small else Priority.BATCH
 
 
 def _wants_plan(atlas: Atlas, moment: datetime) -> bool:
@@ -170,7 +185,7 @@ def _lock_planned(session: Session, lease: PlanLease) -> Atlas:
 
 def _fail(session: Session, atlas: Atlas, error: str) -> None:
     forget_plan(session, atlas.id)
-    atlas.state, atlas.error, atlas.plan_token = AtlasState.FAILED, error, None
+    atlas.state, atlas.error, atlas.plan_token = AtlasState.FAILED, error[:MAX_ERROR_CHARACTERS], None
     atlas.finished_at = clock.now(session)
 
 

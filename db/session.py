@@ -9,8 +9,8 @@ Two ways to use what `make_sessions` gives, and no third:
         return queries.get_atlas(session, atlas_id)
 
 A writing transaction takes SQLite's write lock at its start (BEGIN IMMEDIATE): it waits its turn there, and never
-fails half-way because somebody wrote in between. One command a transaction: commands lock rows in the order atlas,
-then shards, and two of them in one transaction could meet another pair the other way round.
+fails half-way because somebody wrote in between. One command a transaction: each locks rows in the order that
+`db.completion` gives, and two of them in one transaction could meet another pair the other way round.
 """
 
 import sqlite3
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from psycopg.types.string import StrDumperUnknown
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -42,7 +42,7 @@ _POSTGRES_CLIENT = {
 _POSTGRES_SERVER = (
     # What a client that vanished or froze in the middle of a transaction had locked is free again soon. A transaction
     # here never waits for anything but the database.
-    "SET idle_in_transaction_session_timeout = '60s'",
+    "SET idle_in_transaction_session_timeout = '20s'",
     "SET tcp_keepalives_idle = 10",
     "SET tcp_keepalives_interval = 5",
     "SET tcp_keepalives_count = 3",
@@ -59,9 +59,14 @@ class Sessions(sessionmaker[Session]):
         self.engine = engine
 
     @contextmanager
-    def begin(self) -> Iterator[Session]:
-        """A session in a writing transaction, committed at the end of the block."""
+    def begin(self, *, lock_seconds: float | None = None) -> Iterator[Session]:
+        """A session in a writing transaction, committed at the end of the block.
+
+        On PostgreSQL `lock_seconds` is how long it waits for a row that somebody else has locked (an OperationalError).
+        """
         with self(bind=self.engine) as session, session.begin():
+            if lock_seconds is not None and self.engine.dialect.name == "postgresql":
+                session.execute(text(f"SET LOCAL lock_timeout = {int(lock_seconds * 1000)}"))
             yield session
 
 

@@ -18,6 +18,11 @@ PLANNED = "planned"
 ENDED = (ShardState.DONE, ShardState.FAILED, ShardState.CANCELLED)
 """The states that are tallied; what is in none of them waits or runs."""
 FIELDS = ("shards", "images", "cost_seconds", "computed_cost_seconds", "computed_seconds")
+COMPUTED = (
+    func.sum(case((Shard.seconds > 0, Shard.cost_seconds), else_=0.0)),
+    func.coalesce(func.sum(Shard.seconds), 0.0),
+)
+"""The last two of those; of the plan, nothing is computed: there they are 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +94,9 @@ def recount(session: Session, atlas_id: str) -> None:
     session.flush()
     clear(session, atlas_id)
     columns = ["atlas_id", "state", *FIELDS]
-    ended = _counted(Shard.state).where(Shard.atlas_id == atlas_id, Shard.state.in_(ENDED))
+    ended = _counted(Shard.state, *COMPUTED).where(Shard.atlas_id == atlas_id, Shard.state.in_(ENDED))
     session.execute(insert(Tally).from_select(columns, ended.group_by(Shard.atlas_id, Shard.state)))
-    planned = _counted(literal(PLANNED)).where(Shard.atlas_id == atlas_id)
+    planned = _counted(literal(PLANNED), literal(0.0), literal(0.0)).where(Shard.atlas_id == atlas_id)
     session.execute(insert(Tally).from_select(columns, planned.group_by(Shard.atlas_id)))
 
 
@@ -116,16 +121,9 @@ def of_atlas(session: Session, atlas_id: str) -> AtlasTallies:
     return of_atlases(session, [atlas_id])[atlas_id]
 
 
-def _counted(state: Any) -> Any:
-    return select(
-        Shard.atlas_id,
-        state,
-        func.count(),
-        func.sum(Shard.images),
-        func.sum(Shard.cost_seconds),
-        func.sum(case((Shard.seconds > 0, Shard.cost_seconds), else_=0.0)),
-        func.coalesce(func.sum(Shard.seconds), 0.0),
-    )
+def _counted(state: Any, *computed: Any) -> Any:
+    sums = (func.count(), func.sum(Shard.images), func.sum(Shard.cost_seconds))
+    return select(Shard.atlas_id, state, *sums, *computed)
 
 
 def _values(sums: Sums) -> dict[str, Any]:

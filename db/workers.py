@@ -4,13 +4,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from core.specs import DeviceKind
 from db import clock
 from db.bulk import dialect_insert
 from db.models import Worker
+
+FORGET_SECONDS = 24 * 3600.0
+FORGOTTEN_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,20 @@ def stop(session: Session, worker_id: str) -> None:
     session.execute(
         update(Worker).where(Worker.id == worker_id).values(stopped_at=clock.now(session), activity="stopped")
     )
+
+
+def forget(session: Session, *, silent_seconds: float = FORGET_SECONDS) -> int:
+    """Delete workers whose last heartbeat is older than `silent_seconds`, stopped or not; how many those were.
+
+    At most `FORGOTTEN_AT_ONCE`, the others next time. Each start of a worker adds one. Shards and pictures name workers
+    and devices in words of their own, not by key. One that was only frozen is known again from its next heartbeat on.
+    """
+    since = clock.after(clock.now(session), -silent_seconds)
+    # In the order of their ids, and never waiting for one that beats at this moment.
+    silent = select(Worker.id).where(Worker.heartbeat_at < since).order_by(Worker.id).limit(FORGOTTEN_AT_ONCE)
+    ids = session.scalars(silent.with_for_update(skip_locked=True)).all()
+    gone = delete(Worker).where(Worker.id.in_(ids)).returning(Worker.id)
+    return len(session.scalars(gone.execution_options(synchronize_session=False)).all())
 
 
 def live(session: Session, within_seconds: float) -> Counter[DeviceKind]:

@@ -9,10 +9,19 @@ new_enough() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
 
+# What pip was told not to look for is looked at once, at the end.
+complete() {
+    said=$("$venv/bin/python" -m pip --disable-pip-version-check check) || {
+        echo "$said" >&2
+        return 1
+    }
+}
+
 fill() {
     sh scripts/install.sh "$venv/bin/python" "$extra" &&
         "$venv/bin/python" -m pip --disable-pip-version-check --quiet --quiet \
-            install --no-deps --no-build-isolation --editable .
+            install --no-deps --no-build-isolation --editable . &&
+        complete
 }
 
 if [ -x "$venv/bin/python" ] && new_enough "$venv/bin/python"; then

@@ -84,7 +84,7 @@ def _plan(runtime: Runtime, held: HeldPlan) -> None:
         position += len(chunk)
     state = runtime.ledger.patiently("planning", lambda s: commands.finish_planning(s, lease))
     log.info("atlas %s planned: %d shards in %.1f s (%s)", lease.atlas_id, position, time.monotonic() - start, state)
-    runtime.heartbeat.wake()
+    runtime.housekeeper.wake()
 
 
 def _store(runtime: Runtime, lease: PlanLease, position: int, chunk: list[ShardSpec]) -> None:

@@ -22,6 +22,8 @@ from workers.reasons import first_line
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+LOCK_SECONDS = 2.0
+"""How long what is done for others waits for somebody's lock: they may be frozen, and this worker's own leases wait."""
 AWAY = (OperationalError, InterfaceError)
 """What SQLAlchemy raises when a database cannot be reached, is shutting down, or stays locked."""
 
@@ -96,5 +98,10 @@ class Ledger:
 
     def reap(self) -> list[int]:
         """End every worker's leases that ran out; the shards that wait again."""
-        with self.sessions.begin() as session:
-            return leases.reap_expired(session, self._settings.max_attempts)
+        with self.sessions() as session:
+            ids = leases.atlases_with_expired(session)
+        waiting: list[int] = []
+        for atlas_id in ids:
+            with self.sessions.begin(lock_seconds=LOCK_SECONDS) as session:
+                waiting += leases.reap_expired(session, atlas_id, self._settings.max_attempts)
+        return waiting

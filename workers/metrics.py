@@ -10,7 +10,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from core.errors import BadCheckpoint, BadNetwork, BadSetting, NotFound, StoreUnavailable
+from core.errors import BadCheckpoint, BadNetwork, BadSetting, NotFound, StoreUnavailable, UnknownLayer, UnknownNetwork
 from db.outages import OUTAGES
 from workers.gpus import GpuCollector
 from workers.stages import STAGES, StageTimes
@@ -21,10 +21,11 @@ given back unfinished; finished after its lease was somebody else's."""
 _KINDS: tuple[tuple[str, tuple[type[BaseException], ...]], ...] = (
     ("time_limit", (SoftTimeLimitExceeded,)),
     ("memory", (MemoryError,)),
-    ("network", (BadNetwork,)),
+    ("network", (BadNetwork, UnknownNetwork, UnknownLayer)),
     ("checkpoint", (BadCheckpoint,)),
     ("database", OUTAGES),
-    ("store", (StoreUnavailable, BadSetting, NotFound, OSError)),
+    ("setting", (BadSetting,)),
+    ("store", (StoreUnavailable, NotFound, OSError)),
 )
 REASONS = (*(reason for reason, _ in _KINDS), "other")
 """Why a try failed, in few words that do not grow; the log and the shard's row have the whole sentence."""

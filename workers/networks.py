@@ -19,7 +19,7 @@ from core.specs import DeviceKind, NetworkInfo, NetworkSource
 from deepvis.engine import Engine
 from deepvis.layers import describe
 from deepvis.networks import catalogue, load_network
-from store import PictureStore
+from store import PictureStore, key_of
 from workers.device import choose_device, choose_threads
 
 log = logging.getLogger(__name__)
@@ -90,13 +90,13 @@ class Networks:
     def _checkpoint(self, key: str) -> Path:
         """Local file of a checkpoint in the store, copied here once; its name is its SHA-256."""
         path = self._settings.home_path / "checkpoints" / key
-        if not path.exists() or _sha256(path.read_bytes()) != key:
+        if not path.exists() or _digest(path) != key:
             _write(path, self._fetch(key))
         return path
 
     def _fetch(self, key: str) -> bytes:
         data = self._store.get(key)
-        if _sha256(data) != key:
+        if key_of(data) != key:
             raise BadCheckpoint(f"The checkpoint {key[:12]} in the store is damaged.", "Import it again.")
         return data
 
@@ -109,5 +109,7 @@ def _write(path: Path, data: bytes) -> None:
     Path(file.name).replace(path)
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, which may be larger than what memory is free."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

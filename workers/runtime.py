@@ -22,6 +22,7 @@ from workers.committer import Committer, describe_work
 from workers.engines import MakeEngines
 from workers.heartbeat import Heartbeat
 from workers.held import HeldLeases
+from workers.housekeeping import Housekeeper
 from workers.ledger import Ledger
 from workers.metrics import WorkerMetrics
 from workers.metrics_server import MetricsServer
@@ -47,15 +48,17 @@ class Runtime:
         self.ledger = Ledger(settings, worker_id, self.engines.kind)
         identify(worker=worker_id)
         self.held = HeldLeases(stop)
-        self.heartbeat = Heartbeat(settings, self.ledger, celery, self.held, self._beat)
+        self.housekeeper = Housekeeper(settings, self.ledger, celery, self.engines.kind)
+        self.heartbeat = Heartbeat(settings, self.ledger, self.held, self._beat, self.housekeeper.give)
         self.metrics = WorkerMetrics()
         self.metrics_server = MetricsServer(settings, self.metrics.registry)
-        self.committer = Committer(self.ledger, self.store, self.held, self.metrics, self.heartbeat.wake)
+        self.committer = Committer(self.ledger, self.store, self.held, self.metrics, self.housekeeper.wake)
         self._closing = threading.Event()
 
     def start(self) -> None:
         """Begin to beat, make the networks known, and say what this worker is."""
         self.heartbeat.start()
+        self.housekeeper.start()
         threading.Thread(target=self._announce_networks, name="catalogue", daemon=True).start()
         self.metrics.introduce(id=self.ledger.worker_id, device=self.engines.device_name, **self._versions)
         self.metrics_server.start()
@@ -74,6 +77,7 @@ class Runtime:
         """Commit what is finished, then say goodbye."""
         self._closing.set()
         self.committer.close()
+        self.housekeeper.stop()
         self.heartbeat.stop()
         self.metrics_server.close()
         self.ledger.close()

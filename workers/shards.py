@@ -90,4 +90,4 @@ def _give_up(runtime: Runtime, lease: Lease, error: BaseException) -> None:
     report(f"{describe_work(lease)} failed", error)
     runtime.engines.clear()  # memory may be what was missing
     runtime.ledger.fail_attempt(lease, explain(error))
-    runtime.heartbeat.wake()
+    runtime.housekeeper.wake()

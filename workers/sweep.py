@@ -16,7 +16,6 @@ from core.errors import Conflict
 from core.settings import Settings
 from db import clock, workers
 from db.queries import blobs
-from db.queries.service import ALIVE_SECONDS
 from db.session import Sessions
 from store import Entry, PictureStore
 from store.base import REFRESH_SECONDS
@@ -45,7 +44,7 @@ def check_grace(sessions: Sessions, settings: Settings, grace_seconds: float) ->
     if grace_seconds >= least:
         return
     with sessions() as session:
-        alive = workers.live(session, ALIVE_SECONDS).total()
+        alive = workers.live(session, settings.alive_seconds).total()
     if alive:
         raise Conflict(
             f"{alive} workers may still commit what they stored in the last {least:.0f} seconds.",

@@ -244,8 +244,9 @@ def workers_live() -> str:
 
 
 def _workers(template: str) -> str:
-    with services().sessions() as session:
-        force = get_workforce(session)
+    parts = services()
+    with parts.sessions() as session:
+        force = get_workforce(session, alive_seconds=parts.settings.alive_seconds)
     return render_template(template, section="workers", page=workers_page(force))
 
 

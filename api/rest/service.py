@@ -12,5 +12,6 @@ blueprint = APIBlueprint("service", __name__, url_prefix="/api/v1/service", tag=
 @blueprint.output(queries.ServiceView)
 def show_service() -> queries.ServiceView:
     """Workers, and the depth of the queue, by the database."""
-    with services().sessions() as session:
-        return queries.get_service(session)
+    parts = services()
+    with parts.sessions() as session:
+        return queries.get_service(session, alive_seconds=parts.settings.alive_seconds)

@@ -31,15 +31,21 @@ def is_forwarded() -> bool:
 def client_network() -> str:
     """The address that a request comes from, for counting; of an IPv6 address its /64, which one customer has whole.
 
-    A proxy on this machine is believed about the address that it saw itself, the last one in its header.
+    A proxy on this machine, or one of DEEPVIS_TRUSTED_PROXIES, is believed about the address that it saw itself, the
+    last one in its header.
     """
     peer: str = request.environ.get("REMOTE_ADDR", "")
-    if peer_is_here() and (passed_on := request.headers.get("X-Forwarded-For")):
+    if (peer_is_here() or _is_proxy(peer)) and (passed_on := request.headers.get("X-Forwarded-For")):
         peer = passed_on.rpartition(",")[2].strip()
     address = _address(peer)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((address, 64), strict=False))
     return peer
+
+
+def _is_proxy(peer: str) -> bool:
+    address = _address(peer)
+    return address is not None and any(address in network for network in services().settings.proxy_networks)
 
 
 # --- host names --------------------------------------------------------------------

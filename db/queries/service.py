@@ -9,8 +9,6 @@ from db import clock, tallies
 from db.models import Atlas, AtlasState, Shard, ShardState, Tally, Worker
 from db.queries.paging import View
 
-ALIVE_SECONDS = 30
-"""A worker that reported longer ago counts as gone."""
 SHOWN_SECONDS = 3600
 """Workers that are gone are shown for this long."""
 
@@ -51,8 +49,11 @@ class ServiceView(View):
     queue: QueueView
 
 
-def get_service(session: Session, *, alive_seconds: float = ALIVE_SECONDS) -> ServiceView:
-    """Workers and queue depth, as they are now by the database's clock."""
+def get_service(session: Session, *, alive_seconds: float) -> ServiceView:
+    """Workers and queue depth, as they are now by the database's clock.
+
+    A worker that reported longer than `alive_seconds` ago counts as gone.
+    """
     moment = clock.now(session)
     workers = tuple(_workers(session, moment, alive_seconds))
     return ServiceView(workers=workers, alive=sum(w.alive for w in workers), queue=_queue(session, moment))

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, joinedload
 from db import clock
 from db.models import Atlas, AtlasState, Layer, Network, Recipe, Shard, ShardState, Worker
 from db.queries.metrics import QueueDepth, read_queue
-from db.queries.service import ALIVE_SECONDS, SHOWN_SECONDS
+from db.queries.service import SHOWN_SECONDS
 
 LATELY_SECONDS = 300
 
@@ -66,27 +66,31 @@ class Workforce:
         return [worker for worker in self.workers if worker.alive]
 
 
-def get_workforce(session: Session) -> Workforce:
-    """Everything that the workers' page shows, as it is now."""
+def get_workforce(session: Session, *, alive_seconds: float) -> Workforce:
+    """Everything that the workers' page shows, as it is now.
+
+    A worker that reported longer than `alive_seconds` ago counts as gone.
+    """
     moment = clock.now(session)
+    workers = _workers(session, moment, alive_seconds)
     unplanned = or_(Atlas.state == AtlasState.QUEUED, Atlas.state == AtlasState.PLANNING)
     return Workforce(
-        workers=tuple(sorted(_workers(session, moment), key=lambda w: (not w.alive, w.host, w.device_kind, w.id))),
+        workers=tuple(sorted(workers, key=lambda w: (not w.alive, w.host, w.device_kind, w.id))),
         queue=read_queue(session),
         unplanned=session.scalar(select(func.count()).select_from(Atlas).where(unplanned)) or 0,
     )
 
 
-def _workers(session: Session, moment: datetime) -> Iterator[WorkerDetails]:
+def _workers(session: Session, moment: datetime, alive_seconds: float) -> Iterator[WorkerDetails]:
     jobs, lately = _jobs(session, moment), _lately(session, moment)
     recent = select(Worker).where(Worker.heartbeat_at >= clock.after(moment, -SHOWN_SECONDS))
     for row in session.scalars(recent):
-        yield _details(row, moment, tuple(jobs[row.id]), lately.get(row.id, 0))
+        silent = (moment - row.heartbeat_at).total_seconds()
+        alive = row.stopped_at is None and silent <= alive_seconds
+        yield _details(row, moment, tuple(jobs[row.id]) if alive else (), lately.get(row.id, 0), alive=alive)
 
 
-def _details(row: Worker, moment: datetime, jobs: tuple[Job, ...], images_lately: int) -> WorkerDetails:
-    silent = (moment - row.heartbeat_at).total_seconds()
-    alive = row.stopped_at is None and silent <= ALIVE_SECONDS
+def _details(row: Worker, moment: datetime, jobs: tuple[Job, ...], images_lately: int, *, alive: bool) -> WorkerDetails:
     up = ((moment if alive else row.heartbeat_at) - row.started_at).total_seconds()
     window = min(LATELY_SECONDS, max((moment - row.started_at).total_seconds(), 1.0))
     return WorkerDetails(
@@ -97,10 +101,10 @@ def _details(row: Worker, moment: datetime, jobs: tuple[Job, ...], images_lately
         device_kind=row.device_kind,
         versions=row.versions,
         activity=row.activity,
-        jobs=jobs if alive else (),
+        jobs=jobs,
         alive=alive,
         stopped=row.stopped_at is not None,
-        heartbeat_seconds=max(silent, 0.0),
+        heartbeat_seconds=max((moment - row.heartbeat_at).total_seconds(), 0.0),
         up_seconds=max(up, 0.0),
         images_done=row.images_done,
         shards_done=row.shards_done,

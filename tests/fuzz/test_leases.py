@@ -28,12 +28,12 @@ from core.recipes import BOLD, FOURIER
 from core.specs import DeviceKind, Priority, ShardSpec
 from db import atlases, clock
 from db.dispatch import assign
-from db.leases import Lease, commit_shard, fail_attempt, lease_shard, reap_expired, release, renew
+from db.leases import Lease, commit_shard, fail_attempt, lease_shard, release, renew
 from db.models import Base, Shard
 from db.planning import PlanLease, begin_planning, extend_plan, finish_planning, take_unplanned
 from db.session import Sessions, make_engine, make_sessions
 from tests.fuzz.examiner import SECONDS
-from tests.integration.records import MAX_OPEN, describe, results, shards, wish
+from tests.integration.records import MAX_OPEN, describe, reap, results, shards, wish
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(0 if SECONDS else 300)]
 
@@ -239,7 +239,7 @@ class Leases(RuleBasedStateMachine):
     def reap(self) -> None:
         """Somebody looks after leases that ran out."""
         with self.sessions.begin() as session:
-            reap_expired(session, MAX_ATTEMPTS)
+            reap(session, MAX_ATTEMPTS)
         for held in self.given:
             held.ended = held.ended or held.ran_out
 
@@ -309,9 +309,9 @@ class Leases(RuleBasedStateMachine):
         self.move_back("shards", "retry_at", "retry_at IS NOT NULL")
         self.move_back("atlases", "plan_expires_at", "plan_expires_at IS NOT NULL")
         with self.sessions.begin() as session:
-            reap_expired(session, MAX_ATTEMPTS)
+            reap(session, MAX_ATTEMPTS)
         with self.sessions.begin() as session:
-            unplanned = take_unplanned(session, stale_seconds=-1)
+            unplanned = take_unplanned(session, [DeviceKind.CPU], stale_seconds=-1)
         for atlas_id, _ in unplanned:
             self.move_back("atlases", "plan_expires_at", f"id = '{atlas_id}'")
             self.plan(list(self.plans).index(atlas_id), "")

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from core.recipes import BOLD, FOURIER
 from core.specs import AtlasSpec, DeviceKind, LayerInfo, NetworkInfo, NetworkSource, Priority, Recipe, ShardSpec, Window
 from db import atlases, networks
-from db.leases import Lease, PictureRow, commit_shard, lease_shard
+from db.leases import Lease, PictureRow, atlases_with_expired, commit_shard, lease_shard, reap_expired
 from db.models import AtlasState, Shard
 from db.planning import begin_planning, extend_plan, finish_planning
 from db.workers import WorkerBeat
@@ -131,3 +131,12 @@ def worker_beat(worker_id: str = "w", **changes: object) -> WorkerBeat:
         "versions": {"torch": "2"},
     }  # fmt: skip
     return WorkerBeat(**{**values, **changes})  # type: ignore[arg-type]  # one dictionary of mixed values
+
+
+def reap(session: Session, max_attempts: int) -> list[int]:
+    """End every lease that ran out, as workers do one atlas after the other; the shards that wait again."""
+    return [
+        shard_id
+        for atlas_id in atlases_with_expired(session)
+        for shard_id in reap_expired(session, atlas_id, max_attempts)
+    ]

@@ -18,7 +18,7 @@ from core.recipes import BOLD, FOURIER
 from core.specs import DeviceKind, ShardSpec
 from db import atlases, clock, leases, networks, planning
 from db.completion import lock_atlas
-from db.models import Atlas, AtlasState, Recipe, Shard, ShardState
+from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Recipe, Shard, ShardState
 from db.planning import PlanLease
 from db.session import Sessions
 from tests.integration.racing import race
@@ -213,6 +213,15 @@ def test_a_planner_that_was_frozen_changes_nothing_and_the_next_begins_anew(sess
     assert shard_states(sessions, frozen.atlas_id) == ["pending"]
 
 
+def test_why_a_plan_failed_is_kept_but_not_at_any_length(sessions: Sessions) -> None:
+    lease = begun(sessions)
+    with sessions.begin() as session:
+        planning.fail_planning(session, lease, "x" * (MAX_ERROR_CHARACTERS + 1))
+    with sessions() as session:
+        atlas = session.get_one(Atlas, lease.atlas_id)
+    assert (atlas.state, atlas.error) == (AtlasState.FAILED, "x" * MAX_ERROR_CHARACTERS)
+
+
 def test_plan_of_a_cancelled_atlas_is_dropped(sessions: Sessions) -> None:
     lease = begun(sessions)
     with sessions.begin() as session:
@@ -291,13 +300,24 @@ def test_atlases_without_a_planner_are_found(sessions: Sessions) -> None:
         left = atlases.create(session, wish(), max_open=MAX_OPEN)[0].id
         planned = running_atlas(session)
         planning.begin_planning(session, left, -1)
-        assert planning.take_unplanned(session) == [(left, DeviceKind.ANY)]  # that its planner is gone is certain
+        # That its planner is gone is certain; the other may still be on its way.
+        assert planning.take_unplanned(session, [DeviceKind.CPU]) == [(left, DeviceKind.ANY)]
         session.execute(update(Atlas).values(created_at=clock.after(clock.now(session), -100)))
     with sessions.begin() as session:
-        assert planning.take_unplanned(session) == [(queued, DeviceKind.ANY)]
-        assert planning.take_unplanned(session) == []
+        assert planning.take_unplanned(session, [DeviceKind.CPU]) == [(queued, DeviceKind.ANY)]
+        assert planning.take_unplanned(session, [DeviceKind.CPU]) == []
         assert planning.begin_planning(session, left, 60) is not None
     assert state_of(sessions, planned) == AtlasState.RUNNING
+
+
+def test_plans_for_devices_that_nobody_has_hold_up_no_others(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        for _ in range(12):
+            atlases.create(session, wish(), max_open=MAX_OPEN, device_kind=DeviceKind.GPU)
+        behind = atlases.create(session, wish(), max_open=MAX_OPEN)[0].id
+        session.execute(update(Atlas).values(created_at=clock.after(clock.now(session), -100)))
+        assert planning.take_unplanned(session, [DeviceKind.CPU]) == [(behind, DeviceKind.ANY)]
+        assert len(planning.take_unplanned(session, [DeviceKind.GPU])) == 10
 
 
 def test_cancel_gives_up_what_waits_and_keeps_what_runs(sessions: Sessions) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from core.specs import DeviceKind, Priority, ShardSpec
 from db import atlases, clock, leases
 from db.dispatch import Lane, assign, outstanding, room, take_for_dispatch
-from db.models import Shard
+from db.models import Atlas, Shard
 from db.session import Sessions
 from tests.integration.racing import race
 from tests.integration.records import describe, results, running_atlas, shards
@@ -180,6 +180,27 @@ def test_somebody_who_was_away_does_not_catch_up(sessions: Sessions) -> None:
     with sessions.begin() as session:
         late = running_atlas(session, many(60), owner="bob")
     assert Counter(owners(sessions, take(sessions, 20)))[late] in {10, 11}
+
+
+def test_what_nobody_serves_is_no_place_to_join_at(sessions: Sessions) -> None:
+    """Bob waits for a GPU that nobody has; whoever comes after him must not catch up with Ada's whole history."""
+    with sessions.begin() as session:
+        running_atlas(session, many(10), owner="bob", device_kind=DeviceKind.GPU)
+        running_atlas(session, many(90), owner="ada")
+    take(sessions, 50)
+    with sessions.begin() as session:
+        late = [running_atlas(session, many(40), owner=owner) for owner in ("carl", "bob")]
+    share = Counter(owners(sessions, take(sessions, 30)))
+    assert [share[atlas_id] for atlas_id in late] == [10, 10]
+
+
+def test_many_small_atlases_of_one_person_are_a_batch(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        small = [each.model_copy(update={"cost_seconds": 1.0}) for each in many(2)]
+        ids = [running_atlas(session, small, priority=None, owner="ada") for _ in range(6)]
+        other = running_atlas(session, small, priority=None, owner="bob")
+        found = [session.get_one(Atlas, atlas_id).priority for atlas_id in [*ids, other]]
+    assert found == ["interactive"] * 4 + ["batch"] * 2 + ["interactive"]
 
 
 def test_a_shard_that_was_set_back_waits_longer_each_time(sessions: Sessions) -> None:

@@ -13,9 +13,9 @@ from db import atlases, clock, leases
 from db.leases import Lease, lease_shard
 from db.models import Atlas, AtlasState, Picture, Shard, ShardState, Worker
 from db.session import Sessions
-from db.workers import beat, live, stop
+from db.workers import beat, forget, live, stop
 from tests.integration.racing import race
-from tests.integration.records import describe, info, layer, picture, results, running_atlas, shards, worker_beat
+from tests.integration.records import describe, info, layer, picture, reap, results, running_atlas, shards, worker_beat
 
 pytestmark = pytest.mark.integration
 
@@ -112,7 +112,7 @@ def test_take_over_ends_with_the_last_attempt(sessions: Sessions, atlas_id: str,
         run_out(sessions)
     with sessions.begin() as session:
         assert lease_shard(session, 1, "w", 60) is None
-        assert leases.reap_expired(session, 3) == []
+        assert reap(session, 3) == []
     assert shard_of(sessions).state == ShardState.FAILED
 
 
@@ -123,7 +123,7 @@ def test_renewed_lease_holds_and_notes_the_fraction(
     with sessions.begin() as session:
         held = leases.renew(session, "w", [one.token, two.token, "f" * 32], {one.token: 0.25}, 60)
         assert held == {one.token}
-        assert leases.reap_expired(session, 3) == []
+        assert reap(session, 3) == []
     assert shard_of(sessions).fraction == 0.25
     with sessions.begin() as session:
         leases.renew(session, "w", [one.token], {one.token: 7.0}, 60)
@@ -290,11 +290,11 @@ def test_lease_that_ran_out_is_reaped_once(sessions: Sessions, atlas_id: str, ta
     old, kept = take(1), take(2)
     run_out(sessions)
 
-    def reap() -> list[int]:
+    def reap_now() -> list[int]:
         with sessions.begin() as session:
-            return leases.reap_expired(session, 3)
+            return reap(session, 3)
 
-    assert sorted(race([reap] * 4), key=len) == [[], [], [], [1]]
+    assert sorted(race([reap_now] * 4), key=len) == [[], [], [], [1]]
     shard = shard_of(sessions)
     assert (shard.state, shard.attempts, shard.error) == (ShardState.PENDING, 1, "the worker stopped answering")
     with sessions.begin() as session:
@@ -313,7 +313,7 @@ def test_reaped_for_the_last_time_is_failed_and_ends_its_atlas(sessions: Session
     run_out(sessions, 1)
     run_out(sessions, 2)
     with sessions.begin() as session:
-        assert leases.reap_expired(session, 1) == []
+        assert reap(session, 1) == []
     with sessions() as session:
         states = {session.get_one(Atlas, atlas_id).state for atlas_id in (first, second)}
     assert states == {AtlasState.COMPLETE_WITH_FAILURES}
@@ -327,7 +327,7 @@ def test_lease_that_ran_out_in_a_cancelled_atlas_is_cancelled(
         atlases.request_cancel(session, atlas_id)
     run_out(sessions)
     with sessions.begin() as session:
-        assert leases.reap_expired(session, 3) == []
+        assert reap(session, 3) == []
     assert shard_of(sessions).state == ShardState.CANCELLED
 
 
@@ -346,7 +346,7 @@ def test_everything_at_once_ends_with_every_unit_once(sessions: Sessions) -> Non
             if lease is not None:
                 end(lease, turn + worker)
             with sessions.begin() as session:
-                leases.reap_expired(session, 100)
+                reap(session, 100)
 
     def end(lease: Lease, choice: int) -> None:
         with sessions.begin() as session:
@@ -376,6 +376,26 @@ def test_long_and_strange_words_of_workers_are_kept(
     with sessions.begin() as session:
         leases.fail_attempt(session, lease, "\0 bad byte " + "x" * 10_000, 1)
     assert "bad byte" in (shard_of(sessions).error or "")
+
+
+def test_workers_silent_for_a_day_are_forgotten_and_known_again_if_they_wake_up(
+    sessions: Sessions,
+) -> None:
+    ages = {"beats": 0.0, "silent": 23.9, "stopped": 23.9, "gone": 24.1, "stopped long ago": 24.1}
+    with sessions.begin() as session:
+        for name, hours in ages.items():
+            beat(session, worker_beat(name))
+            if name.startswith("stopped"):
+                stop(session, name)
+            moment = clock.after(clock.now(session), -3600 * hours)
+            session.execute(update(Worker).where(Worker.id == name).values(heartbeat_at=moment))
+    with sessions.begin() as session:
+        assert forget(session) == 2
+        assert forget(session) == 0
+        assert set(session.scalars(select(Worker.id))) == {"beats", "silent", "stopped"}
+        beat(session, worker_beat("gone"))
+    with sessions() as session:
+        assert "gone" in session.scalars(select(Worker.id)).all()
 
 
 def test_workers_live_until_they_stop(sessions: Sessions) -> None:

@@ -127,7 +127,7 @@ def test_what_a_worker_does_and_how_fast(sessions: Sessions, two_atlases: tuple[
         session.execute(update(Worker).where(Worker.id == "w").values(**done, started_at=began))
         session.execute(update(Shard).where(Shard.state == ShardState.RUNNING).values(fraction=0.25, started_at=began))
     with sessions() as session:
-        force = get_workforce(session)
+        force = get_workforce(session, alive_seconds=30)
     [worker] = force.workers
     assert (worker.alive, worker.images_per_second, worker.shards_done) == (True, 2.0, 3)
     assert worker.lately_per_second == pytest.approx(1 / 300)
@@ -148,7 +148,7 @@ def test_no_number_walks_over_the_shards(sessions: Sessions, two_atlases: tuple[
         assert raw is not None
         raw.set_trace_callback(asked.append)
         read_numbers(session, alive_seconds=30, shown_seconds=3600)
-        get_workforce(session)
+        get_workforce(session, alive_seconds=30)
         raw.set_trace_callback(None)
         plans = [
             step.detail

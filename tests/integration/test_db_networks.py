@@ -1,6 +1,7 @@
 """Commands and reads of networks, on SQLite and PostgreSQL."""
 
 import logging
+import time
 
 import pytest
 from sqlalchemy import select, update
@@ -10,7 +11,9 @@ from core.specs import NetworkSource
 from db import clock, networks
 from db.models import Layer, Network, NetworkState
 from db.queries.networks import get_network, list_networks
-from db.session import Sessions
+from db.session import Sessions, make_engine, make_sessions
+from tests.integration.databases import empty
+from tests.integration.racing import race
 from tests.integration.records import SOURCE, describe, info
 
 pytestmark = pytest.mark.integration
@@ -140,3 +143,54 @@ def test_a_network_that_ends_its_workers_is_given_up_and_may_be_asked_for_again(
 def test_before_any_worker_was_started_nothing_is_unknown_but_all_is_not_ready(sessions: Sessions) -> None:
     with sessions() as session, pytest.raises(NotReady, match="deepvis worker"):
         networks.find(session, "demo")
+
+
+def test_a_description_saved_while_it_is_asked_for_again_stays(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both read the network before either writes, where nothing keeps them apart."""
+    with sessions.begin() as session:
+        networks.register(session, SOURCE)
+    now = clock.now
+    monkeypatch.setattr(clock, "now", lambda session: (time.sleep(0.2), now(session))[1])
+
+    def ask() -> None:
+        with sessions.begin() as session:
+            networks.request_description(session, "tiny")
+
+    def save() -> None:
+        with sessions.begin() as session:
+            networks.save_description(session, "tiny", info())
+
+    race([save, ask, ask])
+    with sessions() as session:
+        network = get_network(session, "tiny")
+    assert (network.state, network.layer_count) == (NetworkState.DESCRIBED, 3)
+
+
+def test_a_network_asked_for_again_keeps_the_layers_that_it_has(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        describe(session)
+        session.execute(update(Network).values(state=NetworkState.DESCRIBING))
+    with sessions.begin() as session:
+        networks.save_description(session, "tiny", info())
+    with sessions() as session:
+        network = get_network(session, "tiny")
+    assert (network.state, network.layer_count) == (NetworkState.DESCRIBED, 3)
+
+
+def test_weights_settled_since_the_catalogue_was_read_keep_their_source(migrated_postgres: str) -> None:
+    """On PostgreSQL; SQLite has one writer at a time."""
+    empty(migrated_postgres)
+    engine = make_engine(migrated_postgres)
+    sessions = make_sessions(engine)
+    with sessions.begin() as session:
+        networks.register(session, SOURCE)
+    with sessions.begin() as early:
+        known = networks.find(early, "tiny")
+        with sessions.begin() as session:
+            describe(session)
+        assert known.weights_hash is None
+        with pytest.raises(Conflict, match="another source"):
+            networks.register(early, SOURCE.model_copy(update={"builder": "other"}))
+    engine.dispose()

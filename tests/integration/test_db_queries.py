@@ -327,7 +327,7 @@ def test_service_shows_workers_and_queue(sessions: Sessions) -> None:
         lease_shard(session, first or 0, "a", 60)
         session.execute(update(Atlas).values(planned_at=clock.after(clock.now(session), -90)))
     with sessions() as session:
-        service = get_service(session)
+        service = get_service(session, alive_seconds=30)
         assert get_service(session, alive_seconds=-1).alive == 0
     assert [(w.id, w.alive) for w in service.workers] == [("a", True), ("b", True), ("c", False)]
     queue = service.queue

@@ -90,9 +90,9 @@ def test_a_transaction_left_open_is_ended_by_postgresql(migrated_postgres: str) 
     """A worker that froze or vanished while it held locks does not hold them for ever."""
     engine = make_engine(migrated_postgres)
     with engine.connect() as connection:
-        assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "1min"
+        assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "20s"
         connection.rollback()
-        assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "1min"
+        assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "20s"
     engine.dispose()
 
 

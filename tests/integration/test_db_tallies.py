@@ -8,7 +8,7 @@ from db import atlases, clock, leases, tallies
 from db.models import Shard
 from db.queries.atlases import get_progress
 from db.session import Sessions
-from tests.integration.records import describe, results, running_atlas, shards
+from tests.integration.records import describe, reap, results, running_atlas, shards
 
 pytestmark = pytest.mark.integration
 
@@ -25,6 +25,7 @@ def assert_exact(session: Session, atlas_id: str) -> None:
     counted = tallies.of_atlas(session, atlas_id)
     assert counted[tallies.PLANNED].shards == len(rows)
     assert counted[tallies.PLANNED].images == sum(row.images for row in rows)
+    assert (counted[tallies.PLANNED].computed_cost_seconds, counted[tallies.PLANNED].computed_seconds) == (0.0, 0.0)
     for state in tallies.ENDED:
         mine = [row for row in rows if row.state == state]
         wanted = tallies.Sums.of(mine)
@@ -61,7 +62,7 @@ def test_a_life_of_an_atlas(sessions: Sessions) -> None:
         assert_exact(session, atlas_id)
         lease(session, 2)
         session.execute(update(Shard).values(lease_expires_at=clock.after(clock.now(session), -1)))
-        leases.reap_expired(session, max_attempts=1)
+        reap(session, max_attempts=1)
         assert_exact(session, atlas_id)
     with sessions() as session:
         _, progress = get_progress(session, atlas_id)

@@ -1,21 +1,24 @@
-"""The heartbeat's turns where something does not answer."""
+"""What workers do in the background, where something does not answer."""
 
+import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select, update
 
 from broker.app import make_celery
+from broker.messages import waiting
 from core.errors import NotReady
 from core.settings import load_settings
 from core.specs import DeviceKind
-from db import dispatch
+from db import clock, dispatch
 from db.migrate import upgrade
-from tests.integration.records import describe, running_atlas, worker_beat
-from tests.services import free_port
-from workers.heartbeat import Heartbeat
-from workers.held import HeldLeases
+from db.models import Shard, Share
+from tests.integration.records import describe, running_atlas, shards
+from tests.services import Redis, free_port
+from workers.housekeeping import MOST_QUEUED, Housekeeper
 from workers.ledger import Ledger
-from workers.stopping import StopFlag
+from workers.troubles import Troubles
 
 pytestmark = pytest.mark.integration
 
@@ -30,28 +33,27 @@ def ledger(tmp_path: Path):
 
 
 @pytest.fixture
-def heartbeat(ledger: Ledger) -> Heartbeat:
+def housekeeper(ledger: Ledger) -> Housekeeper:
     settings = ledger._settings
-    return Heartbeat(settings, ledger, make_celery(settings), HeldLeases(StopFlag()), worker_beat)
+    return Housekeeper(settings, ledger, make_celery(settings), DeviceKind.CPU)
 
 
 @pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError("\n"), ValueError("what\nwhere")])
-def test_no_error_ends_the_thread(heartbeat: Heartbeat, error: Exception):
+def test_no_error_ends_a_thread(error: Exception):
     def fail() -> None:
         raise error
 
-    heartbeat._try("trying", fail)
+    assert not Troubles().attempt("trying", fail)
 
 
-def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(
-    heartbeat: Heartbeat, caplog: pytest.LogCaptureFixture
-):
+def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(caplog: pytest.LogCaptureFixture):
     def fail() -> None:
         raise TimeoutError("away")
 
     caplog.set_level("INFO")
+    troubles = Troubles()
     for act in (fail, fail, fail, lambda: None, lambda: None):
-        heartbeat._try("trying", act)
+        troubles.attempt("trying", act)
 
     assert [line.partition(":")[0] for line in caplog.messages] == [
         "trying did not work, trying again soon",
@@ -59,13 +61,48 @@ def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(
     ]
 
 
-def test_shards_whose_message_could_not_be_sent_wait_for_one_at_once(ledger: Ledger, heartbeat: Heartbeat):
+def test_what_nobody_foresaw_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture):
+    def fail() -> None:
+        raise AttributeError("a slip")
+
+    Troubles().attempt("trying", fail)
+
+    assert caplog.records[0].exc_info is not None
+
+
+def test_shards_whose_message_could_not_be_sent_wait_for_one_at_once(ledger: Ledger, housekeeper: Housekeeper):
     with ledger.sessions.begin() as session:
         describe(session)
         running_atlas(session)
 
+    housekeeper._queued[DeviceKind.ANY], housekeeper._asked_at[DeviceKind.ANY] = 0, time.monotonic()
     with pytest.raises(NotReady):
-        heartbeat._dispatch()
+        housekeeper._dispatch()
 
     with ledger.sessions() as session:
         assert dispatch.outstanding(session).total() == 0
+
+
+def test_messages_that_count_as_lost_do_not_pile_up_behind_slow_work(tmp_path: Path, redis: Redis):
+    redis.flush()
+    settings = load_settings(
+        home=tmp_path, broker_url=redis.url, lease_seconds=2, heartbeat_seconds=1, shard_seconds=0.1
+    )
+    upgrade(settings.resolved_database_url)
+    ledger, celery = Ledger(settings, "w", DeviceKind.CPU), make_celery(settings)
+    with ledger.sessions.begin() as session:
+        describe(session)
+        running_atlas(session, shards("conv", [(n % 6,) for n in range(30)]))
+    housekeeper = Housekeeper(settings, ledger, celery, DeviceKind.CPU)
+    wanted = dispatch.wanted({DeviceKind.CPU: 1}, DeviceKind.ANY)
+
+    for _ in range(10):  # nobody takes any, and each time all of them are lost
+        housekeeper._asked_at.clear()
+        housekeeper._dispatch()
+        with ledger.sessions.begin() as session:
+            session.execute(update(Shard).values(enqueued_at=clock.after(clock.now(session), -100)))
+
+    assert waiting(celery, DeviceKind.ANY) == MOST_QUEUED * wanted
+    with ledger.sessions() as session:
+        assert session.scalar(select(func.sum(Share.served))) == pytest.approx(10 * wanted)  # charged once, sent thrice
+    ledger.close()

@@ -41,7 +41,8 @@ def rendered(overlay: Path, folder: Path) -> list[Document]:
     if not copy.exists():
         shutil.copytree(KUBERNETES, copy)
     inside = copy / overlay.relative_to(KUBERNETES)
-    shutil.copy(inside / "secrets.env.example", inside / "secrets.env")
+    for example in inside.glob("*.example"):
+        shutil.copy(example, example.with_suffix(""))
     done = subprocess.run(["kubectl", "kustomize", inside], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))

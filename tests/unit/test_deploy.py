@@ -134,6 +134,19 @@ def test_everything_that_stays_is_checked() -> None:
             check_command(arguments)
 
 
+def test_the_image_is_built_once_and_never_pulled() -> None:
+    ours = {name: services(BASE)[name] for name in OURS}
+    assert [name for name, service in ours.items() if "build" in service] == ["migrate"]
+    assert {service["pull_policy"] for service in ours.values()} == {"never"}
+    assert len({service["image"] for service in ours.values()}) == 1
+
+
+def test_no_container_fills_the_disk_or_the_machine() -> None:
+    for name, service in services(BASE).items():
+        assert service["logging"] == {"driver": "json-file", "options": {"max-size": "20m", "max-file": "5"}}, name
+        assert 0 < service["pids_limit"] <= 4096, name
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_the_commands_are_there(name: str) -> None:
     check_command(services(BASE)[name]["command"])

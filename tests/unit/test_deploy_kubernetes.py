@@ -241,4 +241,38 @@ def test_workers_are_scaled_down_to_none_by_the_database(kind: str) -> None:
 
 def test_no_secret_is_in_the_repository() -> None:
     assert [path for path, document in manifests() if document["kind"] == "Secret"] == []
-    assert "secrets.env" in (KUBERNETES.parents[1] / ".gitignore").read_text().splitlines()
+    assert {"secrets.env", ".env", "*.env"} <= set((KUBERNETES.parents[1] / ".gitignore").read_text().splitlines())
+
+
+def test_pods_see_no_secret_that_they_do_not_need() -> None:
+    for example in KUBERNETES.rglob("secrets.env.example"):
+        names = {line.partition("=")[0] for line in example.read_text().splitlines() if not line.startswith("#")}
+        assert all(name.startswith(("DEEPVIS_", "AWS_", "PGSSL")) for name in names), example
+    used = {source["secretRef"]["name"] for source in _sources() if "secretRef" in source}
+    assert used == {"deepvis"}
+
+
+def _sources() -> list[Document]:
+    found = pods([document for _, document in manifests()])
+    return [source for pod in found.values() for each in containers(pod) for source in each.get("envFrom", [])]
+
+
+def test_no_pod_is_given_variables_named_after_services() -> None:
+    """A service deepvis-api would give every pod DEEPVIS_API_PORT, which reads like a setting."""
+    found = pods([document for _, document in manifests()])
+    assert {name for name, pod in found.items() if pod.get("enableServiceLinks") is not False} == set()
+
+
+def test_what_is_updated_waits_for_the_tables() -> None:
+    found = pods([document for _, document in manifests()])
+    for name in ("deepvis-api", "deepvis-worker-gpu", "deepvis-worker-cpu"):
+        [first] = found[name]["initContainers"]
+        assert first["args"][:2] == ["db", "wait"]
+        assert first["image"] == found[name]["containers"][0]["image"], "no second image to be fetched"
+
+
+def test_behind_an_ingress_its_controller_is_believed() -> None:
+    component = yaml.safe_load((KUBERNETES / "components/ingress/kustomization.yaml").read_text())
+    [config] = component["configMapGenerator"]
+    said = dict(line.split("=", 1) for line in config["literals"])
+    assert load_settings(trusted_proxies=said["DEEPVIS_TRUSTED_PROXIES"]).proxy_networks

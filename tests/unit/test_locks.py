@@ -114,16 +114,20 @@ def wheel(folder: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def install(tmp_path: Path, digest: str) -> subprocess.CompletedProcess[str]:
-    """What scripts/install.sh says, with a lock of its own, without an index, into a folder of its own."""
+def install(tmp_path: Path, digest: str, *, cpu: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    """What scripts/install.sh says, with a lock of its own, without an index, into a folder of its own.
+
+    `cpu` is its list of a torch for CPUs.
+    """
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     (tmp_path / "requirements").mkdir()
     for name in lock.WHAT:
         (tmp_path / "requirements" / f"{name}.txt").write_text("")
     (tmp_path / "requirements/run.txt").write_text(f"lockedthing==1.0 --hash=sha256:{digest}\n")
+    (tmp_path / "requirements/torch-cpu.txt").write_text(cpu)
     own = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_TARGET": str(tmp_path / "target")}
     command = ["sh", str(tmp_path / "scripts/install.sh"), sys.executable]
-    return subprocess.run(command, env=os.environ | own, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=os.environ | own | env, capture_output=True, text=True, check=False)
 
 
 def test_a_file_with_the_locked_hash_is_installed(tmp_path: Path) -> None:
@@ -137,6 +141,29 @@ def test_a_file_with_another_hash_is_refused(tmp_path: Path) -> None:
     done = install(tmp_path, "0" * 64)
     assert done.returncode != 0
     assert "DO NOT MATCH THE HASHES" in done.stderr
+    assert not (tmp_path / "target/lockedthing.py").exists()
+
+
+NOWHERE = f"lockednothing==1.0 --hash=sha256:{'0' * 64}\n"
+
+
+def test_without_a_torch_for_cpus_the_other_one_is_taken(tmp_path: Path) -> None:
+    done = install(tmp_path, wheel(tmp_path), cpu=NOWHERE)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_torch_for_cpus_with_another_hash_ends_the_installation(tmp_path: Path) -> None:
+    done = install(tmp_path, wheel(tmp_path), cpu=f"lockedthing==1.0 --hash=sha256:{'0' * 64}\n")
+    assert done.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in done.stderr
+    assert not (tmp_path / "target/lockedthing.py").exists()
+
+
+def test_an_index_that_does_not_answer_is_no_index_without_a_torch_for_cpus(tmp_path: Path) -> None:
+    nobody = {"PIP_NO_INDEX": "", "PIP_INDEX_URL": "http://127.0.0.1:1/simple", "PIP_RETRIES": "1"}
+    done = install(tmp_path, wheel(tmp_path), cpu=NOWHERE, PIP_CONFIG_FILE=os.devnull, **nobody)
+    assert done.returncode != 0
+    assert "Retrying (" in done.stderr
     assert not (tmp_path / "target/lockedthing.py").exists()
 
 

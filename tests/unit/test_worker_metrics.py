@@ -7,7 +7,7 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import OperationalError
 
-from core.errors import BadCheckpoint, BadNetwork, BadSetting, StoreUnavailable
+from core.errors import BadCheckpoint, BadNetwork, BadSetting, NotFound, StoreUnavailable, UnknownLayer, UnknownNetwork
 from core.settings import Settings
 from workers import gpus
 from workers.metrics import REASONS, WorkerMetrics, reason_of
@@ -32,6 +32,10 @@ class OutOfMemoryError(RuntimeError):
         (BadCheckpoint("no"), "checkpoint"),
         (OperationalError("SELECT 1", {}, Exception("away")), "database"),
         (StoreUnavailable("full"), "store"),
+        (NotFound("The store holds nothing under a."), "store"),
+        (UnknownNetwork("no"), "network"),
+        (UnknownLayer("no"), "network"),
+        (BadSetting("DEEPVIS_DEVICE is cuda, and torch sees no CUDA device."), "setting"),
         (OSError(28, "No space left on device"), "store"),
         (RuntimeError("?"), "other"),
         (KeyError("?"), "other"),

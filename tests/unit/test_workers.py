@@ -99,6 +99,11 @@ def test_leases_outlive_heartbeats():
         load_settings(lease_seconds=8)
 
 
+def test_a_worker_is_alive_for_three_heartbeats_and_a_little():
+    assert load_settings().alive_seconds == 20
+    assert load_settings(heartbeat_seconds=30).alive_seconds == 95
+
+
 @pytest.mark.parametrize(("fraction", "goes_on"), [(0.0, False), (0.01, False), (0.99, True), (1.0, True)])
 def test_a_stopping_worker_finishes_what_is_nearly_done(fraction, goes_on):
     stop = StopFlag()

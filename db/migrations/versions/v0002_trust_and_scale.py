@@ -19,8 +19,15 @@ def upgrade() -> None:
     op.create_table(
         "owners",
         sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("served", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_owners")),
+    )
+    op.create_table(
+        "shares",
+        sa.Column("owner", sa.String(length=64), nullable=False),
+        sa.Column("device_kind", sa.String(length=8), nullable=False),
+        sa.Column("priority", sa.String(length=12), nullable=False),
+        sa.Column("served", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("owner", "device_kind", "priority", name=op.f("pk_shares")),
     )
     op.create_table(
         "chores",
@@ -29,6 +36,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_chores")),
     )
     _change_atlases()
+    _fill_owners()
     _change_shards()
     with op.batch_alter_table("workers") as workers:
         workers.add_column(sa.Column("device_kind", sa.String(length=8), nullable=False, server_default="cpu"))
@@ -80,6 +88,16 @@ def _change_atlases() -> None:
     op.execute("UPDATE atlases SET priority = 'batch' WHERE planned_at IS NOT NULL")
 
 
+def _fill_owners() -> None:
+    """Whoever has atlases was served what those were. (An atlas's `served` is divided by its weight.)"""
+    op.execute("INSERT INTO owners (name) SELECT DISTINCT owner FROM atlases")
+    op.execute(
+        "INSERT INTO shares (owner, device_kind, priority, served) "
+        "SELECT owner, device_kind, priority, SUM(served * weight) FROM atlases "
+        "WHERE priority IS NOT NULL GROUP BY owner, device_kind, priority"
+    )
+
+
 def _change_shards() -> None:
     with op.batch_alter_table("shards") as shards:
         shards.add_column(sa.Column("setbacks", sa.Integer(), nullable=False, server_default="0"))
@@ -102,13 +120,11 @@ def _create_tallies() -> None:
         sa.ForeignKeyConstraint(["atlas_id"], ["atlases.id"], name=op.f("fk_tallies_atlas_id_atlases")),
         sa.PrimaryKeyConstraint("atlas_id", "state", name=op.f("pk_tallies")),
     )
-    sums = (
-        "COUNT(*), SUM(images), SUM(cost_seconds), "
-        "SUM(CASE WHEN seconds > 0 THEN cost_seconds ELSE 0 END), SUM(COALESCE(seconds, 0))"
-    )
+    sums = "COUNT(*), SUM(images), SUM(cost_seconds)"
+    computed = "SUM(CASE WHEN seconds > 0 THEN cost_seconds ELSE 0 END), SUM(COALESCE(seconds, 0))"
     columns = "(atlas_id, state, shards, images, cost_seconds, computed_cost_seconds, computed_seconds)"
-    op.execute(f"INSERT INTO tallies {columns} SELECT atlas_id, 'planned', {sums} FROM shards GROUP BY atlas_id")  # noqa: S608
+    op.execute(f"INSERT INTO tallies {columns} SELECT atlas_id, 'planned', {sums}, 0, 0 FROM shards GROUP BY atlas_id")  # noqa: S608
     op.execute(
-        f"INSERT INTO tallies {columns} SELECT atlas_id, state, {sums} FROM shards "  # noqa: S608
+        f"INSERT INTO tallies {columns} SELECT atlas_id, state, {sums}, {computed} FROM shards "  # noqa: S608
         "WHERE state IN ('done', 'failed', 'cancelled') GROUP BY atlas_id, state"
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from api.readiness import EXTENSION, LIMIT_SECONDS, Look, PartState, Probe
 from tests.unit.api.conftest import Front, MakeFront
@@ -73,6 +74,16 @@ def test_a_check_that_fails_is_a_part_that_cannot_be_used(front: Front) -> None:
 
     front.app.extensions[EXTENSION]["store"] = Probe("store", check)
     assert front.client.get("/readyz").json["store"] == "unusable"
+
+
+@pytest.mark.parametrize(("revision", "status", "state"), [("0001", 503, "not migrated"), ("9999", 200, "ok")])
+def test_older_tables_are_too_old_and_newer_ones_are_no_reason_to_stop(
+    front: Front, revision: str, status: int, state: str
+) -> None:
+    with front.services.sessions.begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+    found = front.client.get("/readyz")
+    assert (found.status_code, found.json["database"]) == (status, state)
 
 
 def test_a_store_that_cannot_be_read(make_front: MakeFront, tmp_path: Path) -> None:

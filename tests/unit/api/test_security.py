@@ -1,9 +1,13 @@
 """Where requests may come from: host names, origins, forms; and the headers of every answer."""
 
 import pytest
+from gunicorn.config import Config
 
 from api.security import hosts
+from cli.service import gunicorn_options
+from core.errors import BadSetting
 from core.listening import is_loopback
+from core.settings import load_settings
 from tests.unit.api.conftest import Front, MakeFront, bearer, form_value, problem
 
 WISH = {"network": "tiny"}
@@ -53,6 +57,29 @@ def test_the_address_that_guesses_are_counted_for(front: Front, peer: str, forwa
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     with front.app.test_request_context("/", environ_overrides={"REMOTE_ADDR": peer}, headers=headers):
         assert hosts.client_network() == counted
+
+
+@pytest.mark.parametrize(
+    ("peer", "counted"), [("10.1.2.3", "1.2.3.4"), ("fd00::7", "1.2.3.4"), ("11.0.0.1", "11.0.0.1")]
+)
+def test_a_proxy_that_is_named_is_believed(make_front: MakeFront, peer: str, counted: str) -> None:
+    front = make_front(trusted_proxies="10.0.0.0/8, fd00::/8")
+    headers = {"X-Forwarded-For": "6.6.6.6, 1.2.3.4"}
+    with front.app.test_request_context("/", environ_overrides={"REMOTE_ADDR": peer}, headers=headers):
+        assert hosts.client_network() == counted
+
+
+def test_gunicorn_believes_the_same_proxies() -> None:
+    config = Config()
+    config.set(
+        "forwarded_allow_ips", gunicorn_options(load_settings(trusted_proxies="10.1.2.3/8"))["forwarded_allow_ips"]
+    )
+    assert [str(network) for network in config.forwarded_allow_networks()] == ["127.0.0.1/32", "::1/128", "10.0.0.0/8"]
+
+
+def test_what_is_no_network_is_no_proxy() -> None:
+    with pytest.raises(BadSetting, match="DEEPVIS_TRUSTED_PROXIES: 'ingress' does not appear to be"):
+        load_settings(trusted_proxies="ingress")
 
 
 # --- changes from other sites ----------------------------------------------------------------

@@ -9,12 +9,18 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import update
 
+from core.errors import Conflict
 from core.specs import Scope
+from db import clock, workers
+from db.models import Worker
 from tests.conftest import ROOT
-from tests.unit.api.conftest import Front
+from tests.integration.records import worker_beat
+from tests.unit.api.conftest import Front, MakeFront
 from workers.metrics import OUTCOMES, REASONS, WorkerMetrics
 from workers.stages import STAGES
+from workers.sweep import check_grace
 
 DASHBOARD = json.loads((ROOT / "deploy/grafana/deepvis.json").read_text())
 PROMETHEUS = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
@@ -76,6 +82,22 @@ def test_the_page_lists_every_metric(exported: dict[str, set[str]]) -> None:
     listed = set(re.findall(r"^\| `(deepvis_[a-z_]+)", PAGE, re.MULTILINE))
     ours = {name for name in exported if name.startswith("deepvis_") and not name.endswith(("_sum", "_count"))}
     assert listed == {name.removesuffix("_bucket") for name in ours}
+
+
+def test_workers_that_beat_seldom_are_alive_wherever_one_asks(make_front: MakeFront) -> None:
+    front = make_front(heartbeat_seconds=30)
+    with front.services.sessions.begin() as session:
+        for name, silent in (("beats", 90), ("gone", 100)):
+            workers.beat(session, worker_beat(name))
+            beat_at = clock.after(clock.now(session), -silent)
+            session.execute(update(Worker).where(Worker.id == name).values(heartbeat_at=beat_at))
+        assert workers.live(session, front.services.settings.alive_seconds).total() == 1
+    service = front.client.get("/api/v1/service").get_json()
+    assert {worker["id"]: worker["alive"] for worker in service["workers"]} == {"beats": True, "gone": False}
+    assert 'deepvis_workers_alive{device_kind="cpu"} 1.0' in front.client.get("/metrics").text
+    with pytest.raises(Conflict, match="1 workers may"):
+        check_grace(front.services.sessions, front.services.settings, 0)
+    assert re.findall(r"Idle|Gone \d", front.client.get("/workers").text) == ["Idle", "Gone 2"]
 
 
 def test_the_page_lists_every_value_of_a_bounded_label() -> None:
