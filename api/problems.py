@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from core.errors import DeepvisError, InvalidRequest, NotFound, NotReady, TooLarge, UnitOutOfRange, UnknownLayer
 from core.specs import Scope
+from db.outages import is_outage
 
 log = logging.getLogger(__name__)
 
@@ -196,6 +197,9 @@ def _apiflask(error: HTTPError) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
+    if is_outage(error):
+        log.warning("%s %s: the database is away: %s", request.method, request.path, str(error).partition("\n")[0])
+        return answer(NotReady("The database does not answer.", "Try again in a moment; `deepvis doctor` says more."))
     log.error("%s %s failed", request.method, request.path, exc_info=error)
     return _respond(_problem(InternalError, "The server failed on this request; its log says how.", ""))
 

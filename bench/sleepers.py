@@ -139,7 +139,11 @@ def total_slept(file: Path) -> float:
 
 
 def main(count: int, file: Path) -> None:
-    """Fork, and wait until told to stop."""
+    """Fork, and wait until told to stop.
+
+    They stand for other machines: on this one, the database and the web server come first.
+    """
+    os.nice(10)
     pids = fork_all(count, file, load_settings())
     for pid in pids:
         os.waitpid(pid, 0)

@@ -38,6 +38,8 @@ def _queue(service: dict[str, Any]) -> str:
     queue = service["queue"]
     workers = "1 worker" if service["alive"] == 1 else f"{service['alive']} workers"
     line = f"{workers}; shards: {queue['pending']} waiting, {queue['running']} running"
+    if queue["unplanned"]:
+        line += f"; {queue['unplanned']} atlases wait for a worker that plans them"
     oldest = queue["oldest_pending_seconds"]
     return line if oldest is None else f"{line}, the oldest for {duration(oldest)}"
 

@@ -25,7 +25,7 @@ from workers.troubles import Troubles
 
 log = logging.getLogger(__name__)
 
-STEADY_BEATS = 3
+STEADY_BEATS = 2
 """Only who has beaten so often in a row ends the leases of others: after an outage they need a moment to renew."""
 
 FORGET_SECONDS = 3600.0

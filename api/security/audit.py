@@ -23,7 +23,9 @@ def note(owner: str | None, action: str, status: int | None = None) -> None:
 def note_change(response: Response) -> Response:
     """Note every request with which somebody whom we know wants to change something, whatever came of it."""
     if request.method not in SAFE_METHODS and "caller" in g:
-        arguments = " ".join(quote(str(value), safe="") for value in (request.view_args or {}).values())
+        # What is new has no name in the request, and one in the answer.
+        named = list((request.view_args or {}).values()) or [response.headers.get("Location", "").rpartition("/")[2]]
+        arguments = " ".join(quote(str(value), safe="") for value in named)
         action = f"asks for {request.endpoint or 'nothing'} {arguments}".rstrip()
         note(g.caller.owner, action, response.status_code)
     return response

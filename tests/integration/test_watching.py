@@ -159,7 +159,9 @@ def test_readiness_when_the_database_goes_away(tmp_path: Path, redis: Redis) -> 
                 "unreachable",
             )
             assert httpx.get(f"{web}/healthz").status_code == 200
-            assert httpx.get(f"{web}/networks").status_code >= 500
+            for path in ("/networks", "/api/v1/networks"):
+                answer = httpx.get(f"{web}{path}")
+                assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
             time.sleep(5)  # what the metrics keep is older now
             assert "deepvis_database_up 0.0" in httpx.get(f"{web}/metrics").text
     lines = json_lines((tmp_path / "web.log").read_text())
@@ -167,7 +169,7 @@ def test_readiness_when_the_database_goes_away(tmp_path: Path, redis: Redis) -> 
     told = [line["message"] for line in lines if line["level"] == "WARNING"]
     assert any(said.startswith("readiness: database: unreachable") for said in told)
     requests = [line for line in lines if line["logger"] == "gunicorn.access"]
-    assert {"/readyz", "/healthz", "/metrics", "/networks"} == {line["path"] for line in requests}
+    assert {"/readyz", "/healthz", "/metrics", "/networks", "/api/v1/networks"} == {line["path"] for line in requests}
     assert {line["status"] for line in requests if line["path"] == "/readyz"} == {200, 503}
 
 
