@@ -463,7 +463,7 @@ def test_who_changes_what_is_noted(closed: Front, caplog: pytest.LogCaptureFixtu
     closed.log_in(closed.token("dave"))
     found = [r for r in caplog.records if r.name == "deepvis.audit"]
     assert [(r.owner, r.action, r.status) for r in found] == [
-        ("alice", "asks for atlases.create_atlas", 202),
+        ("alice", f"asks for atlases.create_atlas {made.json['id']}", 202),
         ("bob", f"asks for atlases.cancel_atlas {made.json['id']}", 403),
         ("somebody", "is refused: a wrong token", None),
         ("dave", "logs in", None),
