@@ -72,11 +72,14 @@ def containers(pod: Document) -> list[Document]:
 def check_command(arguments: Sequence[str]) -> None:
     """Fail unless `deepvis ARGUMENTS` is a command that there is."""
     command: click.Command = main
-    name, rest = "deepvis", list(arguments)
+    # A command keeps the names of its help option from its first context: each has the one above it, as when it is run.
+    context = click.Context(main, info_name="deepvis", **main.context_settings)
+    rest = list(arguments)
     while isinstance(command, click.Group):
-        found, command, rest = command.resolve_command(click.Context(command), rest)  # type: ignore[assignment]
-        name = f"{name} {found}"
-    command.make_context(name, rest)
+        found, command, rest = command.resolve_command(context, rest)  # type: ignore[assignment]
+        if isinstance(command, click.Group):
+            context = click.Context(command, parent=context, info_name=found)
+    command.make_context(found, rest, parent=context)
 
 
 def deepvis_commands(words: Sequence[str]) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def test_every_setting_that_is_named_is_one(path: Path) -> None:
 
 # --- the image -----------------------------------------------------------------------
 
+HADOLINT = Path(sys.executable).with_name("hadolint")
+"""Beside the interpreter, as packages' programs are, whether or not that folder is on the PATH."""
+
 
 def dockerfile() -> str:
     return (ROOT / "Dockerfile").read_text()
@@ -39,7 +43,7 @@ def dockerfile() -> str:
 def test_the_dockerfile_is_good_practice() -> None:
     try:
         done = subprocess.run(
-            ["hadolint", "--no-color", ROOT / "Dockerfile"], capture_output=True, text=True, check=False
+            [HADOLINT, "--no-color", ROOT / "Dockerfile"], capture_output=True, text=True, check=False
         )
     except FileNotFoundError:
         missing_part("hadolint is not installed (make install brings it to Linux and macOS)")
