@@ -267,26 +267,83 @@ class UnitAddress(Spec):
 # --- atlases -------------------------------------------------------------------
 
 
+MAX_TOP = 100
+"""Most top images of one unit."""
+
+
+class BackwardKind(StrEnum):
+    """How an activation is traced back to the picture."""
+
+    GRADIENT = "gradient"
+    DECONVOLUTION = "deconvolution"  # Zeiler & Fergus 2014
+    GUIDED = "guided"  # Springenberg et al. 2015
+
+
+class ProbeWish(Spec):
+    """The dataset-centric half of an atlas: what every unit of its layers answers to in a probe set."""
+
+    set: str = Field(min_length=1, max_length=64, description="Id of the probe set")
+    top: int = Field(default=9, ge=1, le=MAX_TOP, description="Top images of every unit")
+    lowest: bool = Field(default=False, description="Also the images that a unit answers to least")
+    backward: tuple[BackwardKind, ...] = tuple(BackwardKind)
+
+    @property
+    def sides(self) -> tuple["Side", ...]:
+        """Which ends of its answers a unit's images are kept of."""
+        return tuple(Side) if self.lowest else (Side.TOP,)
+
+
+class Side(StrEnum):
+    """The end of a unit's answers that an image is at."""
+
+    TOP = "top"
+    LOWEST = "lowest"
+
+
 class AtlasSpec(Spec):
-    """The wish for an atlas, all names resolved. Empty `layers` means every default layer; empty `units` every unit."""
+    """The wish for an atlas, all names resolved. Empty `layers` means every default layer; empty `units` every unit.
+
+    `recipes` make the preferred pictures, `probe` asks for the real images; at least one of them is there.
+    """
 
     network: str = Field(pattern=NETWORK_NAME)
     layers: tuple[str, ...] = ()
     units: tuple[int, ...] = ()
-    recipes: tuple[Recipe, ...] = Field(min_length=1)
+    recipes: tuple[Recipe, ...] = ()
     seeds: int = Field(default=1, ge=1, le=MAX_SEEDS)
+    probe: ProbeWish | None = None
+
+    @model_validator(mode="after")
+    def _wishes_something(self) -> Self:
+        if not self.recipes and self.probe is None:
+            raise ValueError("an atlas needs a recipe or a probe set")
+        return self
+
+
+class ShardKind(StrEnum):
+    """What the work of a shard is."""
+
+    PREFERRED = "preferred"  # preferred pictures of units of one layer, by one recipe
+    PROBE = "probe"  # a range of the probe set's images, put through the network
+    MERGE = "merge"  # all ranges' answers put together; planned when the last range is done
+    BACKWARD = "backward"  # crops and backward views of one layer's units; planned when they are put together
 
 
 class ShardSpec(Spec):
-    """A piece of an atlas: units of one layer x one recipe x seeds 0..seeds-1, one lease.
+    """A piece of an atlas that one lease covers. `cost_seconds` is the planner's estimate on its own device.
 
-    `units` are ascending; `cost_seconds` is the planner's estimate on its own device.
+    Preferred pictures: `units` (ascending) of `layer` x one recipe x seeds 0..seeds-1. A range of a probe set: its
+    images `first` to `last`. Crops and backward views: `units` of `layer`. To put answers together takes nothing.
     """
 
-    layer: str
-    recipe_hash: str
-    units: tuple[int, ...] = Field(min_length=1)
-    seeds: int = Field(ge=1)
+    kind: ShardKind = ShardKind.PREFERRED
+    layer: str = ""
+    recipe_hash: str = ""
+    units: tuple[int, ...] = ()
+    seeds: int = Field(default=0, ge=0)
+    first: int = Field(default=0, ge=0)
+    last: int = Field(default=-1, ge=-1, description="Inclusive")
+    images: int = Field(default=0, ge=0, description="Pictures that it makes, or images that it looks at")
     cost_seconds: float = Field(ge=0)
 
 

@@ -205,13 +205,13 @@ class Atlas(Base):
     created_at: Mapped[datetime]
     planned_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    images: Mapped[int] = mapped_column(default=0)  # unit-images it covers; 0: not known before it is planned
+    images: Mapped[int] = mapped_column(default=0)  # that its shards make or look at; 0: not known before it is planned
 
     network: Mapped[Network] = relationship()
 
 
 class Shard(Base):
-    """Units of one layer x one recipe x seeds 0..seeds-1: the piece of work that one lease covers."""
+    """The piece of work that one lease covers; `core.specs.ShardSpec` says what the columns mean for each kind."""
 
     __tablename__ = "shards"
     __table_args__ = (
@@ -223,11 +223,14 @@ class Shard(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     atlas_id: Mapped[str] = mapped_column(ForeignKey("atlases.id"))
-    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"))
-    recipe_hash: Mapped[str] = mapped_column(ForeignKey("recipes.hash"))
+    kind: Mapped[str] = mapped_column(String(12), default="preferred", server_default="preferred")  # ShardKind
+    layer_id: Mapped[int | None] = mapped_column(ForeignKey("layers.id"))  # None where it is about all layers
+    recipe_hash: Mapped[str | None] = mapped_column(ForeignKey("recipes.hash"))  # of preferred pictures
     units: Mapped[list[Any]]  # ascending
     seeds: Mapped[int]
-    images: Mapped[int]  # len(units) * seeds
+    first: Mapped[int] = mapped_column(default=0, server_default="0")  # of a range of images; `last` is in it
+    last: Mapped[int] = mapped_column(default=-1, server_default="-1")
+    images: Mapped[int]  # pictures that it makes, or images that it looks at
     cost_seconds: Mapped[float]
     state: Mapped[str] = mapped_column(String(20), default=ShardState.PENDING)
     fraction: Mapped[float] = mapped_column(default=0.0)  # of the running attempt, by its last heartbeat
@@ -243,8 +246,8 @@ class Shard(Base):
     finished_at: Mapped[datetime | None]
     seconds: Mapped[float | None]  # computing time of the attempt that finished it
 
-    layer: Mapped[Layer] = relationship()
-    recipe: Mapped[Recipe] = relationship()
+    layer: Mapped[Layer | None] = relationship()
+    recipe: Mapped[Recipe | None] = relationship()
 
 
 class Tally(Base):
