@@ -82,18 +82,21 @@ def _made_before(session: Session, atlas: Atlas, spec: AtlasSpec) -> bool:
 class Part:
     """What the units answered to a range of images."""
 
-    blob: str  # key in the store
+    blobs: Mapping[int, str]  # layer id -> key in the store
     images: int  # that were looked at
     skipped: tuple[tuple[str, str], ...]  # name and reason of those that could not be read
     seconds: float
 
     def check(self, lease: Lease) -> None:
-        _expect(lease, ProbeLease)
+        missing = {layer_id for layer_id, _ in _expect(lease, ProbeLease).layers} - set(self.blobs)
+        if missing:
+            raise ValueError(f"expected answers of every layer, {len(missing)} have none: {sorted(missing)[:3]}")
 
     def store(self, session: Session, lease: Lease, moment: datetime) -> None:
         mine = _expect(lease, ProbeLease)
-        row = {"pass_id": mine.pass_id, "first": mine.first, "last": mine.last, "blob": self.blob}
-        insert_missing(session, PassPart, [{**row, "skipped": [list(each) for each in self.skipped]}])
+        here = {"pass_id": mine.pass_id, "first": mine.first, "last": mine.last}
+        rows = [{**here, "layer_id": layer_id, "blob": blob} for layer_id, blob in sorted(self.blobs.items())]
+        insert_missing(session, PassPart, rows)
         counted = update(ProbePass).where(ProbePass.id == mine.pass_id).values(images=ProbePass.images + self.images)
         session.execute(counted.execution_options(synchronize_session=False))
         known = set(session.scalars(select(ProbeSkip.name).where(ProbeSkip.set_id == mine.set_id)))

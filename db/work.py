@@ -1,5 +1,7 @@
 """What a lease covers: one kind for each kind of shard, with all that a worker needs to compute it."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +101,9 @@ class MergeLease(PassLease):
     """Every range's answers, to be put together."""
 
     layers: Layers
-    parts: tuple[str, ...]  # their keys in the store, in the order of the images
+    parts: Mapping[int, Sequence[str]]  # layer id -> keys in the store, in the order of the images
+    labels: int  # how many the set has
+    images: int  # of the whole set
 
     @property
     def what(self) -> str:
@@ -192,9 +196,13 @@ def _of_pass(session: Session, atlas: Atlas, shard: Shard, common: dict[str, Any
                 last=shard.last,
             )
         case ShardKind.MERGE:
-            parts = select(PassPart.blob).where(PassPart.pass_id == found.id).order_by(PassPart.first)
-            layers = pass_layers(atlas.network, AtlasSpec.model_validate(atlas.spec))
-            return MergeLease(**common, layers=layers, parts=tuple(session.scalars(parts)))
+            return MergeLease(
+                **common,
+                layers=pass_layers(atlas.network, AtlasSpec.model_validate(atlas.spec)),
+                parts=_parts(session, found.id),
+                labels=len(found.set.labels),
+                images=found.set.images,
+            )
         case _:
             layer_id, layer = _layer_of(shard)
             tops = _tops(session, found.id, layer_id, shard.units)
@@ -226,6 +234,14 @@ def _missing(session: Session, shard: Shard) -> tuple[tuple[int, int], ...]:
     present = set(session.execute(stored))
     wanted = ((unit, seed) for unit in shard.units for seed in range(shard.seeds))
     return tuple(address for address in wanted if address not in present)
+
+
+def _parts(session: Session, pass_id: int) -> Mapping[int, Sequence[str]]:
+    parts: defaultdict[int, list[str]] = defaultdict(list)
+    found = select(PassPart.layer_id, PassPart.blob).where(PassPart.pass_id == pass_id)
+    for layer_id, blob in session.execute(found.order_by(PassPart.layer_id, PassPart.first)):
+        parts[layer_id].append(blob)
+    return parts
 
 
 def _tops(session: Session, pass_id: int, layer_id: int, units: list[int]) -> tuple[TopAddress, ...]:
