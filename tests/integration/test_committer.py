@@ -17,10 +17,11 @@ from deepvis.preferred import PreferredPicture
 from store import MemoryStore
 from tests.integration.records import describe, running_atlas
 from tests.services import wait_until
-from workers.committer import Committer, Parcel
+from workers.committer import Committer
 from workers.held import HeldLeases
 from workers.ledger import Ledger
 from workers.metrics import WorkerMetrics
+from workers.pictures import PictureParcel
 from workers.stages import StageTimes
 from workers.stopping import StopFlag
 
@@ -67,16 +68,16 @@ def held() -> HeldLeases:
     return HeldLeases(StopFlag())
 
 
-def parcel(ledger: Ledger, held: HeldLeases, shard_id: int) -> Parcel:
+def parcel(ledger: Ledger, held: HeldLeases, shard_id: int) -> PictureParcel:
     lease = ledger.lease(shard_id)
     assert lease is not None
-    return Parcel(held.add(lease), StageTimes(), device="cpu", precision="float32", library_version="1")
+    return PictureParcel(held.add(lease), StageTimes(), device="cpu", precision="float32", library_version="1")
 
 
-def fill(committer: Committer, parcel: Parcel) -> None:
+def fill(committer: Committer, parcel: PictureParcel) -> None:
     for unit, seed in parcel.lease.addresses:
         pixels = np.zeros((4, 4, 3), np.uint8)
-        committer.add(parcel, PreferredPicture(unit, seed, "ok", pixels, 4, 4, 1.0, 1, 1, 0.1))
+        parcel.add(committer, PreferredPicture(unit, seed, "ok", pixels, 4, 4, 1.0, 1, 1, 0.1))
     parcel.held.end_computing()
 
 
@@ -114,7 +115,7 @@ def test_a_store_that_takes_a_few_bytes_only_is_still_full(ledger: Ledger, held:
     full = parcel(ledger, held, 1)
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
     for unit, seed in full.lease.addresses:
-        committer.add(full, PreferredPicture(unit, seed, "ok", noise, 200, 200, 1.0, 1, 1, 0.1))
+        full.add(committer, PreferredPicture(unit, seed, "ok", noise, 200, 200, 1.0, 1, 1, 0.1))
     committer.finish(full)
     committer.close()
     assert state(ledger, full.lease) == ShardState.PENDING
