@@ -16,7 +16,7 @@ from core.logs import carried
 from core.specs import SHEET_TILES
 from db.leases import Lease, PictureRow
 from db.outages import is_outage
-from deepvis.pictures import encode_png, sheet
+from deepvis.pictures import Pixels, encode_png, sheet
 from deepvis.preferred import PreferredPicture
 from store import PictureStore
 from store.probe import check_writable
@@ -29,6 +29,8 @@ from workers.stages import StageTimes
 log = logging.getLogger(__name__)
 
 MOST_ENCODERS = 4
+GROUP = 16
+"""Pictures that a thread encodes and stores at once: waking it, and the disk, costs more than one of them."""
 WAIT_SECONDS = 1.0
 """Between notes that a finished shard waits for its turn; less than any `stall_seconds`."""
 
@@ -46,7 +48,8 @@ class Parcel:
         self.times = times
         self.made_by = {"device": device, "precision": precision, "library_version": library_version}
         self.pictures: list[PreferredPicture] = []
-        self.blobs: list[Future[str] | None] = []  # of each picture, its key in the store; None where there is none
+        self.given = 0  # so many of them were given to the threads that encode and store
+        self.blobs: list[Future[dict[int, str]]] = []  # of each such group: by a picture's index, its key in the store
         self.started = time.monotonic()
 
     @property
@@ -91,12 +94,12 @@ class Committer:
             self._store_failed = False
 
     def add(self, parcel: Parcel, picture: PreferredPicture) -> None:
-        """Begin to encode and store a picture."""
-        pixels = picture.pixels
-        keep = carried(self._keep)
-        storing = None if pixels is None else self._encoders.submit(keep, parcel, lambda: encode_png(pixels))
+        """Take a picture, and begin to encode and store those that came together with it."""
         parcel.pictures.append(picture)
-        parcel.blobs.append(storing)
+        first, last = parcel.given, len(parcel.pictures)
+        if last - first >= GROUP:
+            parcel.given = last
+            parcel.blobs.append(self._encoders.submit(carried(self._keep_group), parcel, range(first, last)))
 
     def finish(self, parcel: Parcel) -> None:
         """Commit a complete parcel in the background; waits while the parcel before it is not committed."""
@@ -127,14 +130,19 @@ class Committer:
             self._room.release()
             self._on_end()
 
-    def _keep(self, parcel: Parcel, encode: Callable[[], bytes]) -> str:
-        """Encode and store something of the parcel; its key."""
+    def _keep_group(self, parcel: Parcel, numbers: range) -> dict[int, str]:
+        """Encode and store these pictures of the parcel; the keys of those that there is something of."""
+        pixels = _pixels(parcel, numbers)
         with parcel.times.stage("encode"):
-            data = encode()
-        with parcel.times.stage("store"):
-            key = self._store.put(data)
+            encoded = [encode_png(each) for each in pixels.values()]
+        return dict(zip(pixels, self._keep(parcel, encoded), strict=True))
+
+    def _keep(self, parcel: Parcel, encoded: Sequence[bytes]) -> list[str]:
         parcel.held.note_progress()
-        return key
+        with parcel.times.stage("store"):
+            keys = self._store.put_all(encoded)
+        parcel.held.note_progress()
+        return keys
 
     def _note(self, lease: Lease, error: Exception) -> None:
         """Say why nothing was committed: to the database if that can be told."""
@@ -154,21 +162,27 @@ class Committer:
             log.error("shard %s: its lease will run out, as that cannot be noted: %s", lease.shard_id, why)
 
     def _rows(self, parcel: Parcel) -> list[PictureRow]:
-        tiles = self._store_sheets(parcel)
-        blobs = [future.result() if future else None for future in parcel.blobs]
-        return [
-            _row(picture, blob, tiles.get(i), parcel.made_by)
-            for i, (picture, blob) in enumerate(zip(parcel.pictures, blobs, strict=True))
-        ]
+        blobs, tiles = self._keep_rest(parcel)
+        for group in parcel.blobs:
+            blobs |= group.result()
+        return [_row(picture, blobs.get(i), tiles.get(i), parcel.made_by) for i, picture in enumerate(parcel.pictures)]
 
-    def _store_sheets(self, parcel: Parcel) -> dict[int, Tile]:
-        """Store sprite sheets of the pictures; where each picture (by index) is, if it has any pixels."""
-        tiles: dict[int, Tile] = {}
-        for group in sheet_groups(parcel.pictures):
-            pixels = [parcel.pictures[i].pixels for i in group]
-            key = self._keep(parcel, lambda pixels=pixels: sheet(pixels))  # type: ignore[misc]
-            tiles.update((i, (key, place)) for place, i in enumerate(group))
-        return tiles
+    def _keep_rest(self, parcel: Parcel) -> tuple[dict[int, str], dict[int, Tile]]:
+        """Encode and store the last pictures and all sprite sheets; their keys, and where each picture is, by index."""
+        rest = _pixels(parcel, range(parcel.given, len(parcel.pictures)))
+        groups = list(sheet_groups(parcel.pictures))
+        with parcel.times.stage("encode"):
+            sheets = [sheet([parcel.pictures[i].pixels for i in group]) for group in groups]
+            encoded = [encode_png(pixels) for pixels in rest.values()]
+        keys = self._keep(parcel, sheets + encoded)
+        placed = zip(keys, groups, strict=False)
+        tiles = {i: (key, place) for key, group in placed for place, i in enumerate(group)}
+        return dict(zip(rest, keys[len(sheets) :], strict=True)), tiles
+
+
+def _pixels(parcel: Parcel, numbers: range) -> dict[int, Pixels]:
+    """What there is to be seen of these pictures of the parcel."""
+    return {i: pixels for i in numbers if (pixels := parcel.pictures[i].pixels) is not None}
 
 
 def _say_committed(parcel: Parcel) -> None:
