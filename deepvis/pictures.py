@@ -16,6 +16,7 @@ Pixels = NDArray[np.uint8]
 """(H, W, C), 0..255."""
 
 _PNG_LEVEL = 4  # on optimised pictures level 6 takes twice as long for 2 % fewer bytes
+_WEBP_METHOD = 0  # of pictures like ours as good, and as small within 7 %, in two thirds of the time of 2
 MOST_BYTES = 100_000_000
 MOST_FRAMES = 1000
 """Of an animation whose first frame is read."""
@@ -48,12 +49,13 @@ def sheet(pictures: Sequence[Pixels | None]) -> bytes:
     if not 0 < len(pictures) <= SHEET_TILES:
         raise ValueError(f"expected 1 to {SHEET_TILES} pictures for a sheet, got {len(pictures)}")
     rows = math.ceil(len(pictures) / SHEET_COLUMNS)
-    canvas = Image.new("RGBA", (SHEET_COLUMNS * THUMBNAIL_PIXELS, rows * THUMBNAIL_PIXELS))
+    mode = "RGBA" if any(pixels is None for pixels in pictures) else "RGB"  # what has no clear tile is quicker
+    canvas = Image.new(mode, (SHEET_COLUMNS * THUMBNAIL_PIXELS, rows * THUMBNAIL_PIXELS))
     for i, pixels in enumerate(pictures):
         if pixels is not None:
             y, x = divmod(i, SHEET_COLUMNS)
             canvas.paste(_thumbnail(to_image(pixels)), (x * THUMBNAIL_PIXELS, y * THUMBNAIL_PIXELS))
-    return _encode(canvas, "WEBP", quality=85, method=2)
+    return _encode(canvas, "WEBP", quality=85, method=_WEBP_METHOD)
 
 
 def read_picture(source: Path | bytes, *, max_pixels: int, max_bytes: int = MOST_BYTES) -> Pixels:

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Semaphore
 
@@ -32,8 +32,8 @@ WAIT_SECONDS = 1.0
 """Between notes that a finished shard waits for its turn; less than any `stall_seconds`."""
 
 Encode = Callable[[], bytes]
-Keep = Callable[[Encode], str]
-"""Encodes and stores something; its key."""
+Keep = Callable[[Sequence[Encode]], list[str]]
+"""Encodes some things and stores them together, as the disk takes many for little more than one; their keys."""
 
 
 class Parcel(ABC):
@@ -89,9 +89,9 @@ class Committer:
             check_writable(self._store)
             self._store_failed = False
 
-    def keep_later(self, parcel: Parcel, encode: Encode) -> Future[str]:
-        """Begin to encode and store something of the parcel."""
-        return self._encoders.submit(carried(self._keep), parcel, encode)
+    def keep_later(self, parcel: Parcel, encodes: Sequence[Encode]) -> Future[list[str]]:
+        """Begin to encode and store some things of the parcel; their keys."""
+        return self._encoders.submit(carried(self._keep), parcel, encodes)
 
     def finish(self, parcel: Parcel) -> None:
         """Commit a complete parcel in the background; waits while the parcel before it is not committed."""
@@ -107,7 +107,7 @@ class Committer:
     def _settle(self, parcel: Parcel) -> None:
         parcel.held.note_progress()  # it may have waited for the parcel before it
         try:
-            result = parcel.result(lambda encode: self._keep(parcel, encode))
+            result = parcel.result(lambda encodes: self._keep(parcel, encodes))
             with parcel.times.stage("commit"):
                 self._ledger.commit(parcel.lease, result)
             self._metrics.done(parcel.times, result.images)
@@ -122,14 +122,14 @@ class Committer:
             self._room.release()
             self._on_end()
 
-    def _keep(self, parcel: Parcel, encode: Encode) -> str:
-        """Encode and store something of the parcel; its key."""
+    def _keep(self, parcel: Parcel, encodes: Sequence[Encode]) -> list[str]:
         with parcel.times.stage("encode"):
-            data = encode()
-        with parcel.times.stage("store"):
-            key = self._store.put(data)
+            encoded = [encode() for encode in encodes]
         parcel.held.note_progress()
-        return key
+        with parcel.times.stage("store"):
+            keys = self._store.put_all(encoded)
+        parcel.held.note_progress()
+        return keys
 
     def _note(self, lease: Lease, error: Exception) -> None:
         """Say why nothing was committed: to the database if that can be told."""

@@ -1,16 +1,23 @@
-"""Shards that put the answers to all ranges of a probe set together, layer by layer, in memory for one layer at a time."""
+"""Shards that put the answers to all ranges of a probe set together, layer by layer, one layer in memory at a time.
+
+Imports torch: in the child only.
+"""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
-from deepvis.statistics import statistics
-from deepvis.tallies import Floats, Tally, dump, load, merge
+import numpy as np
 
-from core.specs import LayerInfo
+from core.specs import LayerInfo, Side
 from db import passes
-from db.passes import Merged
+from db.passes import Merged, UnitRow
 from db.work import MergeLease
+from deepvis.bins import edges_of
+from deepvis.similar import similar_units
+from deepvis.statistics import Statistics, statistics
+from deepvis.tallies import NO_IMAGE, Floats, Ranking, Tally, dump, load, merge
 from workers import planning
 from workers.engines import Engine
 from workers.held import HeldLease
@@ -19,6 +26,7 @@ from workers.runtime import Runtime
 from workers.stages import StageTimes
 
 MOST_SIMILAR = 12
+MOST_LABELS = 10
 
 
 def put_together(
@@ -33,10 +41,8 @@ def put_together(
         tally = _whole(runtime, lease.parts[layer_id])
         profiles[layer_id] = tally.profile
         _store(runtime, lease, layer_id, layer, tally)
-    views = planning.cut_views(
-        _wanted(runtime, lease), _tops(lease), partial(_seconds, engine, lease), runtime.settings.shard_seconds
-    )
     similar = _similar(profiles)
+    views = _views(runtime, engine, lease)
     return ReadyParcel(held, times, Merged(similar=similar, views=views, seconds=time.monotonic() - start))
 
 
@@ -53,7 +59,21 @@ def _whole(runtime: Runtime, keys: Sequence[str]) -> Tally:
 
 def _store(runtime: Runtime, lease: MergeLease, layer_id: int, layer: LayerInfo, tally: Tally) -> None:
     blob = runtime.store.put(dump(_slim(tally)))
-    units = list(_rows(tally, statistics(tally), lease))
+    units = list(_rows(tally, lease))
     runtime.ledger.patiently(
         f"storing answers of {layer.name}", lambda s: passes.store_layer(s, lease, layer_id, blob, units)
+    )
+
+
+def _slim(tally: Tally) -> Tally:
+    """What a picture's answers are compared with; the rest is in rows."""
+    none, units = slice(0, 0), tally.units
+    return replace(
+        tally,
+        labels=tally.labels[none],
+        label_counts=tally.label_counts[none],
+        label_totals=tally.label_totals[none],
+        label_rectified=tally.label_rectified[none],
+        sample=tally.sample[none],
+        profile=np.zeros((0, units), np.float32),
     )

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 
 from core.specs import SHEET_TILES
 from db.results import PictureRow, Pictures
 from db.work import PreferredLease
 from deepvis.pictures import encode_png, sheet
 from deepvis.preferred import PreferredPicture
-from workers.committer import Committer, Keep, Parcel
+from workers.committer import Committer, Encode, Keep, Parcel
 from workers.engines import Engine
 from workers.held import HeldLease
 from workers.runtime import Runtime
 from workers.stages import StageTimes
+
+GROUP = 16
+"""Pictures that a thread encodes and stores at once: waking it, and the disk, costs more than one of them."""
 
 Tile = tuple[str, int]
 """Key of a sprite sheet in the store, and a place on it."""
@@ -27,33 +31,44 @@ class PictureParcel(Parcel):
         super().__init__(held, times)
         self.made_by = {"device": device, "precision": precision, "library_version": library_version}
         self.pictures: list[PreferredPicture] = []
-        self.blobs: list[Future[str] | None] = []  # of each picture, its key in the store; None where there is none
+        self._given = 0  # so many of them were given to the threads that encode and store
+        self._kept: list[tuple[list[int], Future[list[str]]]] = []  # indices of such a group's pictures, and their keys
 
     def add(self, committer: Committer, picture: PreferredPicture) -> None:
-        """Begin to encode and store a picture."""
-        pixels = picture.pixels
-        storing = None if pixels is None else committer.keep_later(self, lambda: encode_png(pixels))
+        """Take a picture, and begin to encode and store those that came together with it."""
         self.pictures.append(picture)
-        self.blobs.append(storing)
+        if len(self.pictures) - self._given >= GROUP:
+            drawn = self._drawn_since()
+            self._kept.append((drawn, committer.keep_later(self, [self._png(i) for i in drawn])))
 
     def result(self, keep: Keep) -> Pictures:
-        tiles = self._store_sheets(keep)
-        blobs = [future.result() if future else None for future in self.blobs]
-        return Pictures(
-            [
-                _row(picture, blob, tiles.get(i), self.made_by)
-                for i, (picture, blob) in enumerate(zip(self.pictures, blobs, strict=True))
-            ]
-        )
+        blobs, tiles = self._keep_rest(keep)
+        for drawn, kept in self._kept:
+            blobs |= dict(zip(drawn, kept.result(), strict=True))
+        rows = [_row(picture, blobs.get(i), tiles.get(i), self.made_by) for i, picture in enumerate(self.pictures)]
+        return Pictures(rows)
 
-    def _store_sheets(self, keep: Keep) -> dict[int, Tile]:
-        """Store sprite sheets of the pictures; where each picture (by index) is, if it has any pixels."""
-        tiles: dict[int, Tile] = {}
-        for group in sheet_groups(self.pictures):
-            pixels = [self.pictures[i].pixels for i in group]
-            key = keep(lambda pixels=pixels: sheet(pixels))  # type: ignore[misc]
-            tiles.update((i, (key, place)) for place, i in enumerate(group))
-        return tiles
+    def _keep_rest(self, keep: Keep) -> tuple[dict[int, str], dict[int, Tile]]:
+        """Encode and store the last pictures and all sprite sheets; their keys, and where each picture is, by index."""
+        rest, groups = self._drawn_since(), list(sheet_groups(self.pictures))
+        keys = keep([*(self._png(i) for i in rest), *(self._sheet(group) for group in groups)])
+        places = zip(groups, keys[len(rest) :], strict=True)
+        tiles = {i: (key, place) for group, key in places for place, i in enumerate(group)}
+        return dict(zip(rest, keys, strict=False)), tiles
+
+    def _drawn_since(self) -> list[int]:
+        """Indices of the pictures that were not given away yet, without those that there is nothing of."""
+        first, self._given = self._given, len(self.pictures)
+        return [i for i in range(first, self._given) if self.pictures[i].pixels is not None]
+
+    def _png(self, i: int) -> Encode:
+        pixels = self.pictures[i].pixels
+        if pixels is None:
+            raise ValueError(f"there is no picture {i} to encode")
+        return partial(encode_png, pixels)
+
+    def _sheet(self, group: Sequence[int]) -> Encode:
+        return partial(sheet, [self.pictures[i].pixels for i in group])
 
 
 def compute_pictures(

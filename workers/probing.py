@@ -7,15 +7,14 @@ it was registered counts as that.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from deepvis.inputs import NO_LABEL, Inputs, PictureFile, Skipped, batches
-from deepvis.tallies import MOST_SAMPLE, Tally, dump
-
 from core.errors import BadPicture, ProbeSetChanged
 from core.uploads import limits_of
 from db.bulk import chunks
 from db.passes import Part
 from db.queries import probe_sets
 from db.work import ProbeLease
+from deepvis.inputs import NO_LABEL, Inputs, PictureFile, Skipped, batches
+from deepvis.tallies import MOST_SAMPLE, Tally, dump
 from workers.committer import Keep, Parcel
 from workers.engines import Engine
 from workers.held import HeldLease
