@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 
 from apiflask.exceptions import HTTPError
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, current_app, render_template, request
 from pydantic import BaseModel, Field
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
@@ -71,9 +71,9 @@ class MethodNotAllowed(DeepvisError):
 
 
 class UnsupportedMediaType(DeepvisError):
-    """A body that is not `application/json`."""
+    """A body of another type than is taken: mostly, one that is not `application/json`."""
 
-    slug, title, status = "unsupported-media-type", "The body must be JSON", 415
+    slug, title, status = "unsupported-media-type", "The body's type is not taken", 415
 
 
 class InternalError(DeepvisError):
@@ -177,7 +177,9 @@ def _words(status: int, description: str) -> tuple[str, str]:
         return f"{request.path} does not answer to {request.method}.", "The Allow header lists what it answers to."
     if status == 413:
         limit = request.max_content_length
-        return f"The body is over the limit of {limit} bytes.", "Send less, or raise DEEPVIS_MAX_BODY_BYTES."
+        usual = limit == current_app.config["MAX_CONTENT_LENGTH"]
+        setting = "MAX_BODY_BYTES" if usual else "MAX_ARCHIVE_BYTES"
+        return f"The body is over the limit of {limit} bytes.", f"Send less, or raise DEEPVIS_{setting}."
     return description, ""
 
 

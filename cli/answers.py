@@ -38,3 +38,21 @@ class AtlasAnswer(BaseModel):
     @property
     def finished(self) -> bool:
         return self.state in FINISHED
+
+
+class ProbeSetAnswer(BaseModel):
+    """One probe set."""
+
+    id: str
+    name: str
+    state: Literal["filling", "ready"]
+    in_place: bool
+
+
+class AddedAnswer(BaseModel):
+    """What became of some files."""
+
+    images: int = 0
+    duplicates: int = 0
+    skipped: int = 0
+    repeated: int = 0

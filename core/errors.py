@@ -91,6 +91,16 @@ class UnitOutOfRange(InvalidRequest):
     slug, title = "unit-out-of-range", "Unit out of range"
 
 
+class UnknownProbeSet(NotFound):
+    slug, title = "unknown-probe-set", "Unknown probe set"
+
+
+class ProbeSetChanged(Conflict):
+    """An image of a probe set is gone, or is no longer what it was when it was added."""
+
+    slug, title = "probe-set-changed", "The probe set is not what it was"
+
+
 class UnknownRecipe(InvalidRequest):
     slug, title = "unknown-recipe", "Unknown recipe"
 
@@ -105,6 +115,12 @@ class BadPicture(InvalidRequest):
     """An image file that is truncated, not an image, or over the pixel limit."""
 
     slug, title = "bad-picture", "The picture cannot be read"
+
+
+class BadArchive(InvalidRequest):
+    """A file that is no archive, or one that is broken or would unpack to more than there may be."""
+
+    slug, title = "bad-archive", "The archive cannot be read"
 
 
 class BadNetwork(InvalidRequest):

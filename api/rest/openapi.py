@@ -7,6 +7,7 @@ from apiflask import APIFlask
 
 from api.problems import MEDIA_TYPE, Problem
 from api.security import callers, scopes
+from api.security.content import UPLOADS
 from api.security.cookies import SESSION
 from api.services import services
 from core.specs import Scope
@@ -20,6 +21,7 @@ TAGS = [
     {"name": "Atlases", "description": "Asking for pictures, and how far that is"},
     {"name": "Units", "description": "What came of it, unit by unit"},
     {"name": "Pictures", "description": "The pictures and their thumbnails"},
+    {"name": "Probe sets", "description": "Named collections of images to put before a network"},
     {"name": "Recipes", "description": "How pictures are made"},
     {"name": "Service", "description": "Workers, queues and health"},
 ]
@@ -43,6 +45,8 @@ _IN_ADDRESSES = {
     "recipe": "Name of the recipe",
     "atlas_id": "The atlas's `id`",
     "picture_id": "The picture's `id`",
+    "set_id": "The probe set's `id`",
+    "number": "Number of the image in its set, from 0",
     "key": "SHA-256 of the sheet, 64 hex digits",
 }
 NO_NUL = r"^[^\x00]*$"
@@ -87,13 +91,16 @@ def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
 
 
 def _complete_operation(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    method, blueprint, operation["operationId"] = operation["operationId"].split("_", 2)  # as APIFlask makes it
+    endpoint = f"{blueprint}.{operation['operationId']}"
+    if endpoint in UPLOADS:
+        operation["requestBody"] = {"content": {kind: {} for kind in UPLOADS[endpoint]}}
     if (body := operation.get("requestBody")) is not None:
         body["required"] = True
         refuse_nul(body["content"], schemas)
     refuse_nul(operation["parameters"], schemas)
     operation["responses"]["default"] = _ANYTHING_MAY_GO_WRONG
-    method, blueprint, operation["operationId"] = operation["operationId"].split("_", 2)  # as APIFlask makes it
-    operation["security"] = _security(scopes.needed(f"{blueprint}.{operation['operationId']}", method.upper()))
+    operation["security"] = _security(scopes.needed(endpoint, method.upper()))
     for parameter in operation["parameters"]:
         if parameter["in"] == "header":
             parameter["name"] = parameter["name"].title()

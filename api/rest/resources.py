@@ -13,6 +13,7 @@ from api.rest import (
     openapi,
     parameters,
     pictures,
+    probe_sets,
     recipes,
     reference,
     service,
@@ -20,7 +21,21 @@ from api.rest import (
     units,
 )
 
-_MODULES = (networks, atlases, events, units, pictures, recipes, service, metrics, health, sheets, reference, login)
+_MODULES = (
+    networks,
+    atlases,
+    events,
+    units,
+    pictures,
+    probe_sets,
+    recipes,
+    service,
+    metrics,
+    health,
+    sheets,
+    reference,
+    login,
+)
 
 
 def register(app: APIFlask) -> None:
