@@ -101,6 +101,7 @@ class MergeLease(PassLease):
     """Every range's answers, to be put together."""
 
     layers: Layers
+    units: tuple[int, ...]  # of every layer, that views are wanted of; empty: all
     parts: Mapping[int, Sequence[str]]  # layer id -> keys in the store, in the order of the images
     labels: int  # how many the set has
     images: int  # of the whole set
@@ -199,6 +200,7 @@ def _of_pass(session: Session, atlas: Atlas, shard: Shard, common: dict[str, Any
             return MergeLease(
                 **common,
                 layers=pass_layers(atlas.network, AtlasSpec.model_validate(atlas.spec)),
+                units=AtlasSpec.model_validate(atlas.spec).units,
                 parts=_parts(session, found.id),
                 labels=len(found.set.labels),
                 images=found.set.images,

@@ -76,12 +76,12 @@ def cut(
         UnknownLayer, UnitOutOfRange: the wish names what the network has not.
     """
     layers = [(layer, chosen_units(layer, spec)) for layer in chosen_layers(info, spec)]
-    costs = {layer.name: seconds_per_image_step(layer) for layer, _ in layers}
+    costs = {layer.name: seconds_per_image_step(layer) for layer, _ in layers if spec.recipes}
     cuts = [
         [_Cut(layer, recipe, units, spec.seeds, costs[layer.name], shard_seconds) for recipe in spec.recipes]
         for layer, units in layers
     ]
-    first = [of_layer[0] for of_layer in cuts]
+    first = [each for of_layer in cuts for each in of_layer[:1]]
     others = [each for of_layer in cuts for each in of_layer[1:]]
     return chain(_in_turn(first), _in_turn(others))
 

@@ -1,11 +1,11 @@
-"""Shards of a pass over a probe set: a range of its images goes through the network, and every layer's answers are kept.
+"""Shards of a pass over a probe set: a range of its images goes through the network, every layer's answers are kept.
 
 Pictures are decoded in threads, ahead of the device. What cannot be read is skipped and listed; what has changed since
-it was registered counts as that.
+it was registered counts as that. Imports torch: in the child only.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from core.errors import BadPicture, ProbeSetChanged
 from core.uploads import limits_of
@@ -14,6 +14,7 @@ from db.passes import Part
 from db.queries import probe_sets
 from db.work import ProbeLease
 from deepvis.inputs import NO_LABEL, Inputs, PictureFile, Skipped, batches
+from deepvis.probe import ProbeOptions
 from deepvis.tallies import MOST_SAMPLE, Tally, dump
 from workers.committer import Keep, Parcel
 from workers.engines import Engine
@@ -43,10 +44,8 @@ class RangeParcel(Parcel):
         self._skipped = tuple(skipped)
 
     def result(self, keep: Keep) -> Part:
-        blobs = {}
-        for layer_id, layer in self._lease.layers:
-            tally = self._tallies[layer.name]
-            blobs[layer_id] = keep(lambda tally=tally: dump(tally))  # type: ignore[misc]
+        keys = keep([partial(dump, self._tallies[layer.name]) for _, layer in self._lease.layers])
+        blobs = {layer_id: key for (layer_id, _), key in zip(self._lease.layers, keys, strict=True)}
         looked_at = self._lease.last - self._lease.first + 1 - len(self._skipped)
         return Part(blobs=blobs, images=looked_at, skipped=self._skipped, seconds=self.times.seconds()["compute"])
 
@@ -68,12 +67,16 @@ def compute_range(
         skipped.extend(inputs.skipped)
         held.progress(seen / total)
 
+    layers = [layer for _, layer in lease.layers]
     tallies = engine.probe(
-        [layer for _, layer in lease.layers],
+        layers,
         _inputs(runtime, engine, lease),
-        top=lease.wish.top,
-        lowest=lease.wish.lowest,
-        sample=profile_sample(lease.images),
+        ProbeOptions(
+            k=lease.wish.top,
+            lowest=lease.wish.lowest,
+            sample=profile_sample(lease.images),
+            rectified=engine.rectified_layers(layers),
+        ),
         on_batch=note,
     )
     return RangeParcel(held, times, lease, tallies, _named(runtime, lease.set_id, skipped))
@@ -115,8 +118,3 @@ def _named(runtime: Runtime, set_id: str, skipped: Sequence[Skipped]) -> list[tu
             images = probe_sets.get_images(session, set_id, [each.number for each in some])
         found += [(images[each.number].name, each.reason) for each in some]
     return found
-
-
-def since(start: float) -> float:
-    """Seconds since `start` of `time.monotonic`."""
-    return time.monotonic() - start

@@ -9,13 +9,10 @@ from db.work import BackwardLease, Lease, MergeLease, PreferredLease, ProbeLease
 from workers.committer import Parcel, describe_work, ids
 from workers.engines import Engine
 from workers.held import HeldLease
-from workers.merging import put_together
 from workers.pictures import compute_pictures
-from workers.probing import compute_range
 from workers.reasons import explain, first_line, is_setback, report
 from workers.runtime import Runtime
 from workers.stages import StageTimes
-from workers.views import compute_views
 
 log = logging.getLogger(__name__)
 
@@ -60,15 +57,21 @@ def _compute(runtime: Runtime, held: HeldLease, times: StageTimes) -> Parcel:
 
 
 def _computed(runtime: Runtime, engine: Engine, held: HeldLease, times: StageTimes) -> Parcel:
-    """The work itself, by its kind."""
+    """The work itself, by its kind. What imports torch is imported when it is needed: see `workers.engines`."""
     match held.lease:
         case PreferredLease() as lease:
             return compute_pictures(runtime, engine, held, lease, times)
         case ProbeLease() as lease:
+            from workers.probing import compute_range
+
             return compute_range(runtime, engine, held, lease, times)
         case MergeLease() as lease:
+            from workers.merging import put_together
+
             return put_together(runtime, engine, held, lease, times)
         case BackwardLease() as lease:
+            from workers.views import compute_views
+
             return compute_views(runtime, engine, held, lease, times)
         case lease:
             raise TypeError(f"shard {lease.shard_id} is of a kind that this worker does not know")

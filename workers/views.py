@@ -11,15 +11,16 @@ from functools import partial
 from itertools import groupby
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import UndefinedView
 from core.specs import SHEET_TILES, BackwardKind, Side
 from db.passes import ViewRow, Views
 from db.work import BackwardLease, TopAddress
-from deepvis.crops import Field, crop, crop_view, measure_fields
+from deepvis.crops import crop, crop_view
 from deepvis.pictures import Pixels, mosaic, sheet
 from deepvis.views import render_view
-from workers.committer import Encode, Keep, Parcel
+from workers.committer import Committer, Encode, Keep, Parcel
 from workers.engines import Engine
 from workers.held import HeldLease
 from workers.runtime import Runtime
@@ -53,6 +54,17 @@ class ViewParcel(Parcel):
         self.made: list[_Made] = []
         self.best: dict[int, Pixels] = {}  # of each unit, the crop of its first top image
 
+    def add(self, committer: Committer, drawn: "_Drawn") -> None:
+        """Begin to encode and store a unit's tiles."""
+        unit, side = drawn.unit, drawn.side
+        for kind, tiles in drawn.tiles.items():
+            height, width = tiles[0].shape[:2]
+            key = committer.keep_later(self, [partial(mosaic, tiles, columns_of(len(tiles)))])
+            self.made.append(_Made(unit, side, kind, len(tiles), width, height, key))
+        self.made += [_Made(unit, side, kind, 0, 0, 0, None, reason) for kind, reason in drawn.why.items()]
+        if side == Side.TOP:
+            self.best[unit] = drawn.tiles[CROP][0]
+
     def result(self, keep: Keep) -> Views:
         places = self._sheets(keep)
         rows = [_row(made, places) for made in self.made]
@@ -82,8 +94,8 @@ def compute_views(
     drawer = _Drawer(runtime, engine, lease)
     done = 0
     for tops in _groups(lease.tops, engine.probe_batch_size):
-        for (unit, side), tiles, why in drawer.draw(tops):
-            _add(runtime, parcel, unit, side, tiles, why)
+        for drawn in drawer.draw(tops):
+            parcel.add(runtime.committer, drawn)
         done += len(tops)
         held.progress(done / len(lease.tops))
     return parcel
@@ -101,8 +113,14 @@ def _groups(tops: Sequence[TopAddress], rows: int) -> Iterator[list[TopAddress]]
         yield group
 
 
-Tiles = Mapping[str, Sequence[Pixels]]
-"""By kind, of one unit and side, by rank."""
+@dataclass(frozen=True)
+class _Drawn:
+    """Tiles of one unit's top images on one side, by kind and rank; and why some kinds have none."""
+
+    unit: int
+    side: Side
+    tiles: Mapping[str, Sequence[Pixels]]
+    why: Mapping[str, str]
 
 
 class _Drawer:
@@ -111,54 +129,33 @@ class _Drawer:
     def __init__(self, runtime: Runtime, engine: Engine, lease: BackwardLease) -> None:
         self._engine = engine
         self._layer = lease.layer
-        self._field: Field = measure_fields(engine.network, [lease.layer])[lease.layer.name]
-        self._pictures = SetPictures(runtime, lease.set_id, engine.network.input_shape)
+        self._field = engine.fields([lease.layer])[lease.layer.name]
+        self._pictures = SetPictures(runtime, lease.set_id, engine.input_shape)
         self._kinds: tuple[BackwardKind, ...] = lease.wish.backward
         self._why: dict[str, str] = {}  # kinds that have no meaning here
 
-    def draw(self, tops: Sequence[TopAddress]) -> Iterator[tuple[tuple[int, Side], Tiles, Mapping[str, str]]]:
-        """The tiles of whole units, and why some kinds have none."""
-        pixels = self._pictures.read([top.image for top in tops], self._fill)
+    def draw(self, tops: Sequence[TopAddress]) -> Iterator[_Drawn]:
+        """The tiles of whole units."""
+        pixels = self._pictures.read([top.image for top in tops], self._engine.fill)
         signals = self._signals(tops, pixels)
         numbered = list(enumerate(tops))
-        for address, of_side in groupby(numbered, key=lambda each: (each[1].unit, each[1].side)):
+        for (unit, side), of_side in groupby(numbered, key=lambda each: (each[1].unit, each[1].side)):
             rows = [(row, self._field.box(top.position)) for row, top in of_side]
-            tiles = {CROP: [crop(pixels[row], box, self._engine.network.mean) for row, box in rows]}
+            tiles: dict[str, list[Pixels]] = {CROP: [crop(pixels[row], box, self._engine.fill) for row, box in rows]}
             for kind, signal in signals.items():
                 tiles[kind] = [render_view(crop_view(signal[row], box)) for row, box in rows]
-            yield address, tiles, self._why
+            yield _Drawn(unit, side, tiles, self._why)
 
-    @property
-    def _fill(self) -> Sequence[float]:
-        return self._engine.network.mean
-
-    def _signals(self, tops: Sequence[TopAddress], pixels: Pixels) -> Mapping[str, "np.ndarray[tuple[int, ...], np.dtype[np.float32]]"]:
+    def _signals(self, tops: Sequence[TopAddress], pixels: Pixels) -> Mapping[BackwardKind, NDArray[np.float32]]:
         addresses = [(top.unit, top.position) for top in tops]
-        wanted = [kind.value for kind in self._kinds if kind not in self._why]
+        wanted = [kind for kind in self._kinds if kind not in self._why]
         if not wanted:
             return {}
         try:
             return self._engine.backward(self._layer, pixels, addresses, wanted)
         except UndefinedView as error:
-            self._why = {kind: error.detail for kind in BackwardKind if kind != BackwardKind.GRADIENT}
+            self._why = {kind: error.detail for kind in self._kinds if kind != BackwardKind.GRADIENT}
             return self._signals(tops, pixels)
-
-
-def _add(
-    runtime: Runtime, parcel: ViewParcel, unit: int, side: Side, tiles: Tiles, why: Mapping[str, str]
-) -> None:
-    """Begin to encode and store a unit's tiles."""
-    for kind, some in tiles.items():
-        height, width = some[0].shape[:2]
-        key = runtime.committer.keep_later(parcel, [partial(mosaic, some, columns_of(len(some)))])
-        parcel.made.append(_Made(unit, side, kind, len(some), width, height, key))
-    parcel.made += [
-        _Made(unit, side, kind, 0, 0, 0, None, reason)
-        for kind, reason in why.items()
-        if kind in parcel.lease_of_views.wish.backward
-    ]
-    if side == Side.TOP:
-        parcel.best[unit] = tiles[CROP][0]
 
 
 def columns_of(tiles: int) -> int:
