@@ -39,7 +39,7 @@ def run(ctx: click.Context, /, network: str, probe_set: str, wait: bool, **wishe
     given = {name: wish for name, wish in wishes.items() if wish is not None}
     if given.get("backward") == ["none"]:
         given["backward"] = []
-    about = {name: given.pop(name) for name in ("top", "lowest", "backward") if name in given}
+    about: dict[str, Any] = {name: given.pop(name) for name in ("top", "lowest", "backward") if name in given}
     body = {"network": network, "preferred": False, "probe": {"set": probe_set, **about}, **given}
     with Client(connected_settings()) as client:
         made = client.submit(body)
