@@ -10,6 +10,7 @@ from apiflask import APIBlueprint
 from flask import Response, render_template, request, url_for
 
 from api.gallery import compress, layers, words
+from api.gallery.answers import answers_part
 from api.gallery.atlases import atlas_row, failed_shards
 from api.gallery.networks import network_cards, network_page
 from api.gallery.tiles import hit_tile
@@ -20,8 +21,10 @@ from api.security.cookies import SESSION, read_cookie
 from api.services import services
 from core.recipes import DEFAULT_RECIPES, NAMED_RECIPES
 from core.specs import MAX_SEEDS, MAX_STEPS, Scope
+from db.queries.answers import find_answers
 from db.queries.atlases import AtlasPage, get_atlas, list_atlases
 from db.queries.networks import get_network, network_names
+from db.queries.passes import list_passes
 from db.queries.recipes import get_recipe, recipes_of_network
 from db.queries.units import find_labels, get_unit
 from db.queries.workers import get_workforce
@@ -210,6 +213,8 @@ def unit(name: str, layer_name: str, number: int) -> str:
         found = get_network(session, name)
         one = get_unit(session, name, layer_name, number)
         page = unit_page(one, style, seed or 0)
+        passes = list_passes(session, name)
+        answers = find_answers(session, name, layer_name, number, request.args.get("set"))
         recipe = get_recipe(session, page.style.hash) if page else None
         above, below = layers.around(found, recipes_of_network(session, name), layer_name)
     return render_template(
@@ -220,6 +225,7 @@ def unit(name: str, layer_name: str, number: int) -> str:
         layer=one.layer,
         heading=heading(one),
         page=page,
+        answers=answers_part(answers, passes, page, request.args) if answers else None,
         provenance=provenance(page.picture, recipe) if page and page.picture and recipe else [],
         left=beside(one, one.previous, style, seed),
         right=beside(one, one.next, style, seed),

@@ -18,9 +18,24 @@ from api.rest import (
     service,
     sheets,
     units,
+    views,
 )
 
-_MODULES = (networks, atlases, events, units, pictures, recipes, service, metrics, health, sheets, reference, login)
+_MODULES = (
+    networks,
+    atlases,
+    events,
+    units,
+    pictures,
+    recipes,
+    service,
+    metrics,
+    health,
+    sheets,
+    views,
+    reference,
+    login,
+)
 
 
 def register(app: APIFlask) -> None:

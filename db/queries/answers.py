@@ -14,7 +14,7 @@ from db.probe_models import ProbeImage, ProbePass, TopImage, UnitAnswers, UnitLa
 from db.queries.crops import Place, best_crops
 from db.queries.orders import AnswerSort, answer_ranks, find_layer, find_unit, labelled_units, numbered, part, ranked
 from db.queries.paging import Finite, View
-from db.queries.passes import PassItem, pass_item, require_pass
+from db.queries.passes import PassItem, find_pass, pass_item, require_pass
 from db.queries.pictures import Thumbnail, label_of
 
 
@@ -148,19 +148,40 @@ def get_answers(session: Session, network: str, layer: str, unit: int, set_name:
     answers = session.get(UnitAnswers, (row.id, found.id, unit))
     if answers is None:
         raise NotFound("The pass did not look at this unit.", f"`deepvis probe run {network} SET --wait` looks at all.")
+    return _whole(session, found, row, answers)
+
+
+def find_answers(
+    session: Session, network: str, layer: str, unit: int, set_name: str | None = None
+) -> UnitAnswersView | None:
+    """As `get_answers`; over the latest pass if none is over that set, and None if there is none at all.
+
+    Raises:
+        UnknownNetwork, UnknownLayer: a name is not there.
+        UnitOutOfRange: the layer has fewer units.
+    """
+    found = find_unit(session, network, layer, unit)
+    named = find_pass(session, network, set_name, found.id) if set_name else None
+    row = named or find_pass(session, network, layer_id=found.id)
+    answers = session.get(UnitAnswers, (row.id, found.id, unit)) if row else None
+    return _whole(session, found, row, answers) if row and answers else None
+
+
+def _whole(session: Session, layer: Layer, row: ProbePass, answers: UnitAnswers) -> UnitAnswersView:
     views = _views(session, answers)
+    info = LayerInfo.model_validate(layer.info)
     return UnitAnswersView(
         probe=pass_item(row),
-        layer=LayerInfo.model_validate(found.info),
-        unit=unit,
-        address=str(UnitAddress(layer=layer, unit=unit)),
-        label=label_of(found.network, found, unit),
+        layer=info,
+        unit=answers.unit,
+        address=str(UnitAddress(layer=layer.name, unit=answers.unit)),
+        label=label_of(layer.network, layer, answers.unit),
         statistics=Statistics(**{name: getattr(answers, name) for name in _NUMBERS}),
         histogram=tuple(Bin(start=start, end=end, count=count) for start, end, count in answers.histogram),
         labels=_labels(session, answers, row.set.labels),
-        images=_images(session, answers, row, LayerInfo.model_validate(found.info), views),
+        images=_images(session, answers, row, info, views),
         views=tuple(_view(view) for view in views),
-        similar=_similar(session, answers, found),
+        similar=_similar(session, answers, layer),
     )
 
 
