@@ -208,4 +208,6 @@ class PictureSearch(Base):
     requested_at: Mapped[datetime]  # when a message was last sent for it
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
-    result: Mapped[list[Any]] = mapped_column(default=list)  # [layer id, unit, activation, percentile, deviations]
+    result: Mapped[list[Any]] = mapped_column(default=list)  # of units: see db.searches.Excited
+
+    probe: Mapped[ProbePass] = relationship()

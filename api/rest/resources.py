@@ -3,6 +3,7 @@
 from apiflask import APIFlask
 
 from api.rest import (
+    answers,
     asking,
     atlases,
     events,
@@ -15,6 +16,7 @@ from api.rest import (
     pictures,
     recipes,
     reference,
+    searches,
     service,
     sheets,
     units,
@@ -27,6 +29,8 @@ _MODULES = (
     events,
     units,
     pictures,
+    answers,
+    searches,
     recipes,
     service,
     metrics,

@@ -4,6 +4,7 @@ from typing import cast
 
 from flask import request
 
+from api import uploads
 from api.bodies import JsonRequest
 from api.problems import BadRequest, UnsupportedMediaType
 
@@ -22,7 +23,12 @@ def check_text() -> None:
 
 
 def check_media_type() -> None:
-    """A body sent to the API is JSON. Another site's form cannot send that without asking first."""
+    """A body sent to the API is JSON, unless it is a file. Another site's form cannot send JSON without asking first.
+
+    It could send a file: browsers say where that comes from, and `forgery.check_origin` refuses it.
+    """
+    if uploads.is_upload():
+        return
     has_body = bool(request.content_length) or request.headers.get("Transfer-Encoding")
     if request.path.startswith("/api/") and has_body and not request.is_json:
         raise UnsupportedMediaType(

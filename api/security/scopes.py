@@ -24,6 +24,8 @@ CHANGES = {
     "atlases.retry_atlas": Scope.SUBMIT,
     "atlases.weigh_atlas": Scope.SUBMIT,
     "networks.describe_network": Scope.SUBMIT,
+    "searches.search_by_picture": Scope.SUBMIT,
+    "gallery.send_picture": Scope.SUBMIT,
 }
 """By endpoint. A change that is not listed needs the scope "admin"."""
 
