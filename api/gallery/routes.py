@@ -25,7 +25,7 @@ from db.queries.answers import find_answers
 from db.queries.atlases import AtlasPage, get_atlas, list_atlases
 from db.queries.networks import get_network, network_names
 from db.queries.passes import list_passes
-from db.queries.recipes import get_recipe, recipes_of_network
+from db.queries.recipes import get_recipe
 from db.queries.units import find_labels, get_unit
 from db.queries.workers import get_workforce
 
@@ -202,7 +202,7 @@ def layer(name: str, layer_name: str) -> str:
     with services().sessions() as session:
         found = get_network(session, name)
         page = layers.layer_page(session, found, layer_name, layers.asked(request.args))
-    return render_template("layer.html", section="networks", network=found, page=page, layer=page.units.layer)
+    return render_template("layer.html", section="networks", network=found, page=page, layer=page.layer)
 
 
 @blueprint.get("/networks/<name>/layers/<path:layer_name>/units/<int:number>")
@@ -216,7 +216,7 @@ def unit(name: str, layer_name: str, number: int) -> str:
         passes = list_passes(session, name)
         answers = find_answers(session, name, layer_name, number, request.args.get("set"))
         recipe = get_recipe(session, page.style.hash) if page else None
-        above, below = layers.around(found, recipes_of_network(session, name), layer_name)
+        above, below = layers.around(found, layers.shown_layers(session, name), layer_name)
     return render_template(
         "unit.html",
         section="networks",

@@ -150,6 +150,12 @@ def alt(unit: Address, style: str, seed: int, label: str | None = None) -> str:
     return f"Preferred picture of {unit.network} {unit.layer}:{unit.unit}{named}, style {style}, seed {seed}"
 
 
+def top_alt(unit: Address, label: str | None = None) -> str:
+    """The alternative text of the crop of a unit's top image."""
+    named = f" ({label})" if label else ""
+    return f"Crop of the real image that {unit.network} {unit.layer}:{unit.unit}{named} answers to most"
+
+
 def first_name(label: str) -> str:
     """'tabby, tabby cat' -> 'tabby': the first of a label's synonyms."""
     return label.partition(",")[0].strip()

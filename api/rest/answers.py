@@ -94,7 +94,7 @@ def show_passes(name: str) -> PassList:
 def list_answers(name: str, layer: str, query_data: AnswersQuery) -> tuple[AnswersPage, int, dict[str, str]]:
     """The units of a layer with statistics of their answers, each with its best crop."""
     asked = query_data.model_dump(exclude={"set", "sort"})
-    sort = "unit" if query_data.sort == "unit" else AnswerSort(query_data.sort)
+    sort = None if query_data.sort == "unit" else AnswerSort(query_data.sort)
     with services().sessions() as session:
         page = queries.list_answers(session, name, layer, set_name=query_data.set, sort=sort, **asked)
     items = [AnswersListItem(**dict(item), links=_item_links(name, layer, item)) for item in page.items]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,7 +14,7 @@ from db.probe_models import ProbeImage, ProbePass, TopImage, UnitAnswers, UnitLa
 from db.queries.crops import Place, best_crops
 from db.queries.orders import AnswerSort, answer_ranks, find_layer, find_unit, labelled_units, numbered, part, ranked
 from db.queries.paging import Finite, View
-from db.queries.passes import PassItem, find_pass, pass_item, require_pass
+from db.queries.passes import PassItem, pass_item, require_pass, shown_pass
 from db.queries.pictures import Thumbnail, label_of
 
 
@@ -161,8 +161,7 @@ def find_answers(
         UnitOutOfRange: the layer has fewer units.
     """
     found = find_unit(session, network, layer, unit)
-    named = find_pass(session, network, set_name, found.id) if set_name else None
-    row = named or find_pass(session, network, layer_id=found.id)
+    row = shown_pass(session, network, found.id, set_name or "")
     answers = session.get(UnitAnswers, (row.id, found.id, unit)) if row else None
     return _whole(session, found, row, answers) if row and answers else None
 
@@ -191,12 +190,14 @@ def list_answers(  # noqa: PLR0913  # all that a page of units can be asked for
     layer: str,
     *,
     set_name: str | None = None,
-    sort: Literal["unit"] | AnswerSort = "unit",
+    sort: AnswerSort | None = None,
     q: str = "",
     limit: int = 100,
     cursor: str | None = None,
 ) -> AnswersPage:
-    """A layer's units with what they answer and their best crop; `q` keeps those whose label contains it.
+    """A layer's units with what they answer and their best crop, by number unless sorted.
+
+    `q` keeps those whose label contains it.
 
     Raises:
         UnknownNetwork, UnknownLayer: a name is not there.
@@ -206,7 +207,7 @@ def list_answers(  # noqa: PLR0913  # all that a page of units can be asked for
     found = find_layer(session, network, layer)
     row = require_pass(session, network, set_name, found)
     units = labelled_units(found, q)
-    keys = numbered(units) if sort == "unit" else ranked(units, answer_ranks(session, row.id, found.id, sort))
+    keys = numbered(units) if sort is None else ranked(units, answer_ranks(session, row.id, found.id, sort))
     page, following = part(keys, limit, cursor)
     numbers = statistics_of(session, row.id, found.id, page)
     crops = best_crops(session, row.id, [(found.id, unit) for unit in page])

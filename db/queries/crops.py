@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import select, union_all
 from sqlalchemy.orm import Session
 
 from core.specs import Side
@@ -13,6 +13,8 @@ from db.queries.pictures import Thumbnail
 
 UNITS_AT_ONCE = 10_000
 """Parameters of one statement stay below the 32,766 that SQLite takes."""
+LAYERS_AT_ONCE = 100
+"""SQLite takes no more than 500 parts of one statement."""
 CROP = "crop"
 
 
@@ -41,4 +43,29 @@ def best_crops(session: Session, pass_id: int, places: Sequence[tuple[int, int]]
         for layer_id, unit, sheet, index in session.execute(rows):
             if (layer_id, unit) in wanted:
                 found[layer_id, unit] = Thumbnail(sheet=sheet, index=index or 0)
+    return found
+
+
+def first_crops(
+    session: Session, pass_id: int, layer_ids: Sequence[int], limit: int
+) -> dict[int, dict[int, Thumbnail]]:
+    """The best crops of each layer's first `limit` units that have one, by unit: a statement for a hundred layers."""
+    found: dict[int, dict[int, Thumbnail]] = {layer_id: {} for layer_id in layer_ids}
+    for some in chunks(layer_ids, LAYERS_AT_ONCE):
+        parts = [
+            select(UnitView.layer_id, UnitView.unit, UnitView.sheet, UnitView.sheet_index)
+            .where(
+                UnitView.pass_id == pass_id,
+                UnitView.layer_id == layer_id,
+                UnitView.side == Side.TOP,
+                UnitView.kind == CROP,
+                UnitView.sheet.is_not(None),
+            )
+            .order_by(UnitView.unit)
+            .limit(limit)
+            .subquery()
+            for layer_id in some
+        ]
+        for layer_id, unit, sheet, index in session.execute(union_all(*map(select, parts))):
+            found[layer_id][unit] = Thumbnail(sheet=sheet, index=index or 0)
     return found

@@ -66,6 +66,27 @@ def find_pass(
     return session.scalar(statement)
 
 
+def shown_pass(session: Session, network: str, layer_id: int | None, set_name: str = "") -> ProbePass | None:
+    """The pass that a page shows: over the set named if there is one, else the latest.
+
+    Raises:
+        UnknownNetwork: there is no such network.
+    """
+    named = find_pass(session, network, set_name, layer_id) if set_name else None
+    return named or find_pass(session, network, layer_id=layer_id)
+
+
+def answered_layers(session: Session, network: str, set_name: str = "") -> frozenset[str]:
+    """Names of the layers that a pass has answers of; answered from an index."""
+    network_id = networks.find(session, network).id
+    merged = _merged(network_id).with_only_columns(ProbePass.id)
+    if set_name:
+        merged = merged.where(ProbeSet.name == set_name)
+    ids = session.scalars(merged).all()
+    answers = exists().where(UnitAnswers.pass_id.in_(ids), UnitAnswers.layer_id == Layer.id)
+    return frozenset(session.scalars(select(Layer.name).where(Layer.network_id == network_id, answers)))
+
+
 def require_pass(session: Session, network: str, set_name: str | None = None, layer: Layer | None = None) -> ProbePass:
     """As `find_pass`, where there must be one.
 

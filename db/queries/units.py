@@ -73,7 +73,7 @@ def list_units(  # noqa: PLR0913  # all that a page of units can be asked for
     *,
     shown: str | None = None,
     seed: int = 0,
-    sort: Literal["unit", "activation"] | AnswerSort = "unit",
+    sort: Literal["unit", "activation"] | AnswerSort | None = "unit",
     pass_id: int | None = None,
     q: str = "",
     limit: int = 100,
@@ -98,7 +98,7 @@ def list_units(  # noqa: PLR0913  # all that a page of units can be asked for
     keys = numbered(units)
     if sort == "activation":
         keys = ranked(units, _strengths(session, found, recipe, seed))
-    elif sort != "unit":
+    elif isinstance(sort, AnswerSort):
         keys = ranked(units, answer_ranks(session, pass_id, found.id, sort) if pass_id else {})
     page, following = part(keys, limit, cursor)
     pictures = _pictures(session, found, recipe, seed, page)
