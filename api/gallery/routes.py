@@ -13,6 +13,7 @@ from api.gallery import compress, layers, words
 from api.gallery.answers import answers_part
 from api.gallery.atlases import atlas_row, failed_shards
 from api.gallery.networks import network_cards, network_page
+from api.gallery.searches import search_box
 from api.gallery.tiles import hit_tile
 from api.gallery.units import across, beside, heading, provenance, unit_page
 from api.gallery.workers import workers_page
@@ -192,8 +193,12 @@ def network(name: str) -> str:
     """The whole network: a strip of thumbnails for every layer."""
     with services().sessions() as session:
         found = get_network(session, name)
-        page = network_page(session, name, request.args.get("recipe", ""))
-    return render_template("network.html", section="networks", network=found, page=page)
+        images = request.args.get("show") == layers.IMAGES
+        page = network_page(session, name, request.args.get("recipe", ""), images=images)
+        box = search_box(session, name, "")
+    return render_template(
+        "network.html", section="networks", network=found, page=page, box=box, form_value=forgery.form_value()
+    )
 
 
 @blueprint.get("/networks/<name>/layers/<path:layer_name>")

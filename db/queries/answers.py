@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from core.errors import NotFound
 from core.specs import LayerInfo, Side, UnitAddress
+from db import networks
 from db.models import Layer
 from db.probe_models import ProbeImage, ProbePass, TopImage, UnitAnswers, UnitLabel, UnitView
-from db.queries.crops import Place, best_crops
+from db.queries.crops import Place, best_crops, first_crops
 from db.queries.orders import AnswerSort, answer_ranks, find_layer, find_unit, labelled_units, numbered, part, ranked
 from db.queries.paging import Finite, View
 from db.queries.passes import PassItem, pass_item, require_pass, shown_pass
@@ -131,6 +132,21 @@ class AnswersPage(View):
     next_cursor: str | None
 
 
+class CropItem(View):
+    """A unit in a strip, by the crop of its top image."""
+
+    unit: int
+    label: str | None
+    thumbnail: Thumbnail
+
+
+class CropStrip(View):
+    """A layer with the first units that have crops."""
+
+    layer: LayerInfo
+    items: tuple[CropItem, ...]
+
+
 _NUMBERS = tuple(Statistics.model_fields)
 _COLUMNS = [getattr(UnitAnswers, name) for name in _NUMBERS]
 
@@ -223,6 +239,26 @@ def list_answers(  # noqa: PLR0913  # all that a page of units can be asked for
     )
     info = LayerInfo.model_validate(found.info)
     return AnswersPage(probe=pass_item(row), layer=info, total=len(units), items=tuple(items), next_cursor=following)
+
+
+def crop_strip(session: Session, network: str, pass_id: int, *, limit: int = 16) -> tuple[CropStrip, ...]:
+    """Every layer in forward order, each with the crops of its first units in a pass.
+
+    Raises:
+        UnknownNetwork: there is no such network.
+    """
+    found = networks.find(session, network)
+    crops = first_crops(session, pass_id, [layer.id for layer in found.layers], limit)
+    return tuple(
+        CropStrip(
+            layer=LayerInfo.model_validate(layer.info),
+            items=tuple(
+                CropItem(unit=unit, label=label_of(found, layer, unit), thumbnail=crop)
+                for unit, crop in crops[layer.id].items()
+            ),
+        )
+        for layer in found.layers
+    )
 
 
 def statistics_of(session: Session, pass_id: int, layer_id: int, units: Sequence[int]) -> dict[int, Statistics]:
