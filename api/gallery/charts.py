@@ -17,7 +17,7 @@ MARK_PIXELS = 16
 REACH = 2.0
 """A mark farther beyond the highest answer than this many times the answers' span stands at the edge."""
 EDGE = 99.5
-LEFT_HALF = 55.0
+LEFT_PART = 30.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,11 @@ def chart(answers: UnitAnswersView, made: Sequence[tuple[str, float]]) -> Chart 
         ],
         lines=[Line(baseline - tall(10**n), f"{10**n:,}") for n in range(7) if 10**n <= most],
         rug=[scale.at(image.activation) for image in answers.images if image.activation is not None],
-        marks=[_mark(scale, place, name, activation) for place, (name, activation) in enumerate(made)],
+        # The rightmost has its words on top: words end at their line, so that no line runs through others' words.
+        marks=[
+            _mark(scale, place, name, activation)
+            for place, (name, activation) in enumerate(sorted(made, key=lambda one: -one[1]))
+        ],
         lowest=value(ends.lowest),
         highest=value(ends.highest),
         highest_x=scale.at(bins[-1][1] if ends.highest is None else ends.highest),
@@ -127,7 +131,7 @@ def _mark(scale: _Scale, place: int, name: str, activation: float) -> Mark:
     x = scale.at(activation)
     beyond = not scale.shows(activation)
     words = f"{name} {value(activation)}" + (" →" if beyond and x else "")
-    return Mark(x=x, y=MARK_PIXELS * (place + 1) - 3, words=words, before=x > LEFT_HALF, beyond=beyond)
+    return Mark(x=x, y=MARK_PIXELS * (place + 1) - 3, words=words, before=x > LEFT_PART, beyond=beyond)
 
 
 def _summary(answers: UnitAnswersView) -> str:

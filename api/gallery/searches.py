@@ -10,7 +10,7 @@ from api.gallery.words import value
 from db.probe_models import ProbePass, SearchState
 from db.queries.passes import PassItem, find_pass, list_passes
 from db.queries.pictures import Thumbnail
-from db.queries.searches import ExcitedUnit, FoundUnit, LabelSearchView, PictureSearchView, search_labels
+from db.queries.searches import ExcitedUnit, FoundUnit, LabelSearchView, LabelUnit, PictureSearchView, search_labels
 
 MOST_UNITS = 120
 MOST_LABELS = 60
@@ -23,7 +23,7 @@ class Found:
 
     address: str
     name: str  # layer:unit
-    title: str  # what it prefers, or its class
+    label: str | None  # its class
     words: list[str]
     thumbnail: Thumbnail | None
     alt: str
@@ -88,7 +88,7 @@ def label_page(session: Session, network: str, text: str, set_name: str) -> Labe
     result = search_labels(session, network, text, set_name=box.probe.set, limit=MOST_UNITS) if text else None
     kept = set_name if set_name == box.probe.set else ""
     found = [
-        _found(network, unit, unit.prefers, [f"{unit.effect or 0:+.2f} deviations", f"mean {value(unit.mean)}"], kept)
+        _found(network, unit, _liked(unit, several=len(result.labels) > 1), kept)
         for unit in (result.items if result else ())
     ]
     return LabelPage(box, text, result, found)
@@ -106,10 +106,7 @@ def picture_page(search: PictureSearchView) -> PicturePage:
         picture=f"/api/v1/searches/{search.id}/picture",
         waits=search.state == SearchState.QUEUED,
         error=search.error,
-        found=[
-            _found(network, unit, unit.label or unit.prefers or "", _excited(unit), search.probe.set)
-            for unit in search.units
-        ],
+        found=[_found(network, unit, _excited(unit), search.probe.set) for unit in search.units],
     )
 
 
@@ -118,22 +115,30 @@ def _labels(network: str, row: ProbePass, set_name: str) -> list[Choice]:
     return [Choice(name, addresses.search(network, label=name, set=set_name), chosen=False) for name in names]
 
 
-def _found(network: str, unit: FoundUnit, title: str, words: list[str], set_name: str) -> Found:
+def _found(network: str, unit: FoundUnit, words: list[str], set_name: str) -> Found:
     return Found(
         address=addresses.unit(network, unit.layer, unit.unit, set=set_name),
         name=unit.address,
-        title=title,
+        label=unit.label,
         words=words,
         thumbnail=unit.thumbnail,
         alt=f"Best crop of {unit.address}",
     )
 
 
+def _liked(unit: LabelUnit, *, several: bool) -> list[str]:
+    """'mushroom', if several labels were meant; '+2.90 deviations', 'mean 13.3'."""
+    named = unit.prefers if several else ""
+    far = f"{unit.effect:+.2f} deviations" if unit.effect is not None else ""
+    return [words for words in (named, far, f"mean {value(unit.mean)}") if words]
+
+
 def _excited(unit: ExcitedUnit) -> list[str]:
     """'above 99.5 % of the images', '+4.2 deviations', 'activation 12.3'."""
     above = f"above {_rank(unit.percentile)} of the images" if unit.percentile is not None else ""
     far = f"{unit.deviations:+.1f} deviations" if unit.deviations is not None else ""
-    return [words for words in (above, far, f"activation {value(unit.activation)}") if words]
+    likes = f"likes {unit.prefers}" if unit.prefers else ""
+    return [words for words in (above, far, f"activation {value(unit.activation)}", likes) if words]
 
 
 def _rank(percentile: float) -> str:
