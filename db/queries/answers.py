@@ -309,7 +309,7 @@ def _images(
     boxes = {view.side: view.boxes for view in views if view.kind == "crop"}
     same_image = (ProbeImage.set_id == row.set_id) & (ProbeImage.number == TopImage.image)
     statement = select(TopImage, ProbeImage).join(ProbeImage, same_image).where(*_of(TopImage, answers))
-    rows = session.execute(statement.order_by(TopImage.side.desc(), TopImage.rank)).tuples()
+    rows = session.execute(statement.order_by(TopImage.side.desc(), TopImage.rank))
     return tuple(_image(top, image, row.set.labels, layer, boxes.get(top.side, ())) for top, image in rows)
 
 

@@ -103,13 +103,10 @@ def require_pass(session: Session, network: str, set_name: str | None = None, la
         detail = f"{network!r} has not been run on a probe set yet."
         raise Conflict(detail, f"Run it: `deepvis probe run {network} SET --wait`.")
     if set_name and set_name not in {each.set for each in passes}:
-        raise NotFound(
-            f"{network!r} was not run on a probe set {set_name!r}.", nearest(set_name, (p.set for p in passes))
-        )
-    remedy = (
-        f"Run it again with this layer: `deepvis probe run {network} SET --layers {layer.name if layer else 'LAYER'}`."
-    )
-    raise NotFound("The pass has no answers of this layer.", remedy)
+        known = nearest(set_name, (each.set for each in passes))
+        raise NotFound(f"{network!r} was not run on a probe set {set_name!r}.", known)
+    remedy = f"Run it on every layer: `deepvis probe run {network} {set_name or passes[0].set} --wait`."
+    raise NotFound("The network was run on a probe set without this layer.", remedy)
 
 
 def pass_item(row: ProbePass) -> PassItem:
