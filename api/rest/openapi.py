@@ -7,9 +7,10 @@ from apiflask import APIFlask
 
 from api.problems import MEDIA_TYPE, Problem
 from api.security import callers, scopes
-from api.security.content import UPLOADS
 from api.security.cookies import SESSION
 from api.services import services
+from api.uploads import ARCHIVE_TYPES
+from core.picture_formats import FORMATS
 from core.specs import Scope
 
 DESCRIPTION = """\
@@ -22,6 +23,7 @@ TAGS = [
     {"name": "Units", "description": "What came of it, unit by unit"},
     {"name": "Pictures", "description": "The pictures and their thumbnails"},
     {"name": "Probe sets", "description": "Named collections of images to put before a network"},
+    {"name": "Answers", "description": "What units answer to in the images of a probe set, and searches by it"},
     {"name": "Recipes", "description": "How pictures are made"},
     {"name": "Service", "description": "Workers, queues and health"},
 ]
@@ -47,8 +49,20 @@ _IN_ADDRESSES = {
     "picture_id": "The picture's `id`",
     "set_id": "The probe set's `id`",
     "number": "Number of the image in its set, from 0",
-    "key": "SHA-256 of the sheet, 64 hex digits",
+    "search_id": "The search's `id`",
+    "key": "SHA-256 of the sheet or views, 64 hex digits",
 }
+_PICTURE = {"type": "string", "format": "binary"}
+_FILES = {
+    "searches.search_by_picture": {
+        "multipart/form-data": {
+            "schema": {"type": "object", "properties": {"picture": _PICTURE}, "required": ["picture"]}
+        },
+        **{each.media_types[0]: {"schema": _PICTURE} for each in FORMATS},
+    },
+    "probe_sets.add_images": {kind: {} for kind in ARCHIVE_TYPES},
+}
+"""By endpoint: bodies that are files, which APIFlask knows nothing of."""
 NO_NUL = r"^[^\x00]*$"
 _FIXED = {"pattern", "enum", "const", "format"}
 _ANYTHING_MAY_GO_WRONG = {
@@ -93,8 +107,8 @@ def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
 def _complete_operation(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     method, blueprint, operation["operationId"] = operation["operationId"].split("_", 2)  # as APIFlask makes it
     endpoint = f"{blueprint}.{operation['operationId']}"
-    if endpoint in UPLOADS:
-        operation["requestBody"] = {"content": {kind: {} for kind in UPLOADS[endpoint]}}
+    if endpoint in _FILES:
+        operation["requestBody"] = {"content": _FILES[endpoint]}
     if (body := operation.get("requestBody")) is not None:
         body["required"] = True
         refuse_nul(body["content"], schemas)

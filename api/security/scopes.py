@@ -28,6 +28,8 @@ CHANGES = {
     "probe_sets.add_images": Scope.SUBMIT,  # to one's own; everybody's: admin
     "probe_sets.finish_set": Scope.SUBMIT,
     "probe_sets.delete_set": Scope.SUBMIT,
+    "searches.search_by_picture": Scope.SUBMIT,
+    "gallery.send_picture": Scope.SUBMIT,
 }
 """By endpoint. A change that is not listed needs the scope "admin"."""
 

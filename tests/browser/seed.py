@@ -34,6 +34,7 @@ from db import models, tallies
 from db.migrate import upgrade
 from db.session import make_engine, make_sessions
 from store import PictureStore, open_store
+from tests import answers
 
 INPUT = 64
 DRAWINGS = 16  # for each layer, recipe and seed
@@ -45,6 +46,7 @@ NON_FINITE_UNIT = 9
 DONE = "01JATLASDONE00000000000001"
 WITH_FAILURES = "01JATLASFAIL00000000000002"
 LIVE = "01JATLASLIVE00000000000003"
+WHY = "Guided backpropagation is not defined for networks with the module GELU (features.2)."
 FAILURE = "CUDA ran out of memory at batch size 1 (asked for 2.0 GiB, 0.4 GiB free)."
 
 
@@ -121,6 +123,7 @@ def seed_gallery(settings: Settings) -> None:
         for plan, layer in zip(LAYERS, layers, strict=False):
             session.execute(insert(models.Picture), list(pictures_of(store, plan, layer.id)))
         add_atlases(session, network, layers)
+        answers.add_pass(session, store, network, layers, answers.add_set(session, store), lowest=True, undefined=WHY)
         add_workers(session)
     engine.dispose()
 
