@@ -129,6 +129,12 @@ class BadNetwork(InvalidRequest):
     slug, title = "bad-network", "The network cannot be used"
 
 
+class UndefinedView(InvalidRequest):
+    """A backward view that has no meaning on a network's modules; the plain gradient always has one."""
+
+    slug, title = "undefined-view", "The backward view is not defined"
+
+
 class BadSetting(DeepvisError):
     """A setting, file or service of this installation is wrong or missing."""
 
@@ -157,3 +163,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return "There are none."
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"There are {', '.join(repr(n) for n in sorted(names)[:5])}{more}."
+
+
+class ProbeSetChanged(Conflict):
+    """A probe set, or an image of it, is not what it was when it was registered."""
+
+    slug, title = "probe-set-changed", "The probe set has changed"

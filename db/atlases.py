@@ -15,6 +15,7 @@ from db.completion import UNFINISHED, finish_if_done, lock_atlas, lock_owner, st
 from db.ids import time_ordered
 from db.models import Atlas, AtlasState, Layer, Network, NetworkState, Recipe, Shard, ShardState
 from db.planning import forget_plan
+from db.usable_sets import find_set
 
 MAX_KEY_CHARACTERS = 200
 AFRESH = {
@@ -68,7 +69,9 @@ def create(  # noqa: PLR0913  # an atlas's own columns, each by its name
     network = networks.find(session, spec.network)
     _check_usable(network, spec)
     check_spec(network, spec)
-    images = quotas.images_of(network, spec)
+    if spec.probe is not None:
+        find_set(session, spec.probe.set)
+    images = quotas.images_of(session, network, spec)
     quotas.check_size(images, max_images)
     quotas.check_open(session, owner, max_open)
     quotas.check_images(session, owner, images, max_images_per_day)
@@ -204,9 +207,9 @@ def _by_key(session: Session, owner: str, key: str | None) -> Atlas | None:
 
 
 def _same(atlas: Atlas, spec: AtlasSpec, device_kind: DeviceKind, priority: Priority | None, weight: float) -> Atlas:
-    stored = (atlas.spec, atlas.device_kind, atlas.weight)
+    stored = (AtlasSpec.model_validate(atlas.spec), atlas.device_kind, atlas.weight)
     decided = priority is None or priority == atlas.priority  # None: the plan may have decided since
-    if stored != (spec.model_dump(mode="json"), device_kind, weight) or not decided:
+    if stored != (spec, device_kind, weight) or not decided:
         raise Conflict("This Idempotency-Key was used for another atlas.", "Use a new key for a new wish.")
     return atlas
 

@@ -12,64 +12,24 @@ The rules, all held here:
 - Locks are taken in the order of `db.completion`; `lease_shard` and `renew` lock shards only.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
 from core.errors import LostLease
-from core.specs import DeviceKind, LayerInfo, NetworkSource, Recipe
-from db import clock, tallies
-from db.bulk import insert_missing
+from core.specs import DeviceKind
+from db import clock, stages, tallies
 from db.completion import finish_if_done, lock_atlas
 from db.ids import new_token
-from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Layer, Picture, Shard, ShardState, Worker
+from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Shard, ShardState, Worker
+from db.results import Result
+from db.work import Lease, read_lease
 
 RAN_OUT = "the worker stopped answering"
 MOST_DOUBLINGS = 5
 """A shard waits twice as long after each setback, until it waits 32 times the first wait."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lease:
-    """The right to compute one shard until it runs out, and all that is needed to do it."""
-
-    shard_id: int
-    atlas_id: str
-    token: str  # 32 hex digits, new with every lease
-    worker_id: str
-    attempt: int  # 1 for the first
-    network: NetworkSource
-    network_weights_hash: str
-    layer: LayerInfo
-    layer_id: int
-    recipe: Recipe
-    recipe_hash: str
-    addresses: tuple[tuple[int, int], ...]  # (unit, seed) of the pictures that are still missing; may be empty
-
-
-@dataclass(frozen=True, kw_only=True)
-class PictureRow:
-    """One result, as `db.models.Picture` keeps it; blob, sheet and sheet_index are None where there is no picture."""
-
-    unit: int
-    seed: int
-    state: str  # PictureState
-    blob: str | None
-    sheet: str | None
-    sheet_index: int | None
-    width: int
-    height: int
-    activation: float | None
-    best_step: int | None
-    strongest_step: int | None
-    seconds: float
-    device: str
-    precision: str
-    library_version: str
 
 
 def lease_shard(  # noqa: PLR0913  # the shard, and all of the worker that matters to it
@@ -108,7 +68,7 @@ def lease_shard(  # noqa: PLR0913  # the shard, and all of the worker that matte
     )
     if session.scalar(taken) is None and not _has(session, shard_id, token, until):
         return None
-    return _lease(session, shard_id, token, worker_id)
+    return read_lease(session, shard_id, token, worker_id)
 
 
 def _has(session: Session, shard_id: int, token: str, until: datetime) -> bool:
@@ -139,33 +99,32 @@ def renew(
     return set(held)
 
 
-def commit_shard(session: Session, lease: Lease, pictures: Sequence[PictureRow]) -> AtlasState:
-    """Write the lease's pictures and mark its shard as done, both or neither; the state of its atlas then.
+def commit_shard(session: Session, lease: Lease, result: Result) -> AtlasState:
+    """Write what was computed and mark the lease's shard as done, both or neither; the state of its atlas then.
 
-    Pictures that somebody else stored in the meantime stay as they are. A shard that was finished while its atlas
-    was being cancelled counts: what is done is kept. A lease that is committed already stays so.
+    What somebody else stored in the meantime stays as it is. A shard that was finished while its atlas was being
+    cancelled counts: what is done is kept. A lease that is committed already stays so.
 
     Raises:
         LostLease: the shard is leased to somebody else, or given up.
-        ValueError: a picture of the lease's addresses is not among `pictures`.
+        ValueError: the result is not all that the lease asks for.
     """
-    missing = set(lease.addresses) - {(p.unit, p.seed) for p in pictures}
-    if missing:
-        raise ValueError(f"expected {len(lease.addresses)} pictures, {len(missing)} are missing: {sorted(missing)[:3]}")
+    result.check(lease)
     held = _lock(session, lease)
     if held is None and (state := _committed(session, lease)):
         return state
     if held is None:
-        raise LostLease(f"The lease of shard {lease.shard_id} was lost.", "Its pictures must not be committed.")
+        raise LostLease(f"The lease of shard {lease.shard_id} was lost.", "Its result must not be committed.")
     atlas, shard = held
-    moment, seconds = clock.now(session), sum(p.seconds for p in pictures)
-    insert_missing(session, Picture, _picture_rows(lease, pictures, moment))
+    moment, seconds = clock.now(session), result.seconds
+    result.store(session, lease, moment)
     _end(shard, ShardState.DONE)
     shard.lease_token = lease.token
     shard.fraction, shard.error, shard.finished_at, shard.seconds = 1.0, None, moment, seconds
     tallies.add_ended(session, shard)
+    stages.go_on(session, atlas, shard, result)
     state = finish_if_done(session, atlas)
-    _credit(session, lease, shards_done=1, images_done=len(pictures), busy_seconds=seconds)
+    _credit(session, lease, shards_done=1, images_done=result.images, busy_seconds=seconds)
     return state
 
 
@@ -296,47 +255,3 @@ def _ran_out(moment: datetime) -> ColumnElement[bool]:
 def _atlas_runs(device_kind: DeviceKind = DeviceKind.ANY) -> ColumnElement[bool]:
     runs = exists().where(Atlas.id == Shard.atlas_id, Atlas.state == AtlasState.RUNNING)
     return runs if device_kind == DeviceKind.ANY else runs.where(Atlas.device_kind.in_((device_kind, DeviceKind.ANY)))
-
-
-def _lease(session: Session, shard_id: int, token: str, worker_id: str) -> Lease:
-    whole = joinedload(Shard.layer).joinedload(Layer.network), joinedload(Shard.recipe)
-    statement = select(Shard).where(Shard.id == shard_id).options(*whole)
-    shard = session.scalars(statement.execution_options(populate_existing=True)).one()
-    network = shard.layer.network
-    return Lease(
-        shard_id=shard.id,
-        atlas_id=shard.atlas_id,
-        token=token,
-        worker_id=worker_id,
-        attempt=shard.attempts,
-        network=NetworkSource.model_validate(network.source),
-        network_weights_hash=network.weights_hash or "",
-        layer=LayerInfo.model_validate(shard.layer.info),
-        layer_id=shard.layer_id,
-        recipe=Recipe.model_validate(shard.recipe.spec),
-        recipe_hash=shard.recipe_hash,
-        addresses=_missing(session, shard),
-    )
-
-
-def _missing(session: Session, shard: Shard) -> tuple[tuple[int, int], ...]:
-    stored = select(Picture.unit, Picture.seed).where(
-        Picture.layer_id == shard.layer_id,
-        Picture.recipe_hash == shard.recipe_hash,
-        Picture.seed < shard.seeds,
-        Picture.unit.between(shard.units[0], shard.units[-1]),
-    )
-    present = set(session.execute(stored))
-    wanted = ((unit, seed) for unit in shard.units for seed in range(shard.seeds))
-    return tuple(address for address in wanted if address not in present)
-
-
-def _picture_rows(lease: Lease, pictures: Sequence[PictureRow], moment: datetime) -> list[dict[str, Any]]:
-    """Rows in the order of their unique key, so that two atlases that store the same ones do not deadlock."""
-    shared = {
-        "layer_id": lease.layer_id,
-        "recipe_hash": lease.recipe_hash,
-        "shard_id": lease.shard_id,
-        "created_at": moment,
-    }
-    return [{**asdict(p), **shared} for p in sorted(pictures, key=lambda p: (p.seed, p.unit))]

@@ -98,15 +98,15 @@ class ProbePass(Base):
 
 
 class PassPart(Base):
-    """What the units answered to one range of images; deleted once all are put together."""
+    """What the units of one layer answered to one range of images; deleted once all are put together."""
 
     __tablename__ = "pass_parts"
 
     pass_id: Mapped[int] = mapped_column(ForeignKey("probe_passes.id"), primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"), primary_key=True)
     first: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     last: Mapped[int]  # inclusive
-    blob: Mapped[str] = mapped_column(String(64))  # in the store: `deepvis.probe` dumps
-    skipped: Mapped[list[Any]]  # [number, reason] of images that could not be read
+    blob: Mapped[str] = mapped_column(String(64), index=True)  # in the store: dumped by `deepvis.tallies`
 
 
 class PassLayer(Base):
@@ -116,7 +116,7 @@ class PassLayer(Base):
 
     pass_id: Mapped[int] = mapped_column(ForeignKey("probe_passes.id"), primary_key=True)
     layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"), primary_key=True)
-    blob: Mapped[str] = mapped_column(String(64))
+    blob: Mapped[str] = mapped_column(String(64), index=True)
 
     layer: Mapped[Layer] = relationship()
 

@@ -50,6 +50,7 @@ class _Cut:
             recipe_hash=self.recipe_hash,
             units=tuple(units),
             seeds=self.seeds,
+            images=len(units) * self.seeds,
             cost_seconds=self.unit_seconds * len(units),
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from core.specs import FourierMethod, PixelMethod, Recipe, Spec, Window
+from core.specs import FourierMethod, PixelMethod, Recipe, ShardKind, Spec, Window
 
 ATLAS_STATES = {
     "queued": ("Waiting for a worker", ""),
@@ -151,6 +151,16 @@ def unit_ranges(units: Sequence[int]) -> str:
         else:
             runs.append([unit, unit])
     return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in runs)
+
+
+def work_words(kind: ShardKind, style: str) -> str:
+    """What a shard makes: a style of preferred pictures, or a part of what a probe set shows."""
+    return {
+        ShardKind.PREFERRED: style,
+        ShardKind.PROBE: "Probe set",
+        ShardKind.MERGE: "Answers put together",
+        ShardKind.BACKWARD: "Top images",
+    }[kind]
 
 
 def recipe_words(recipe: Recipe) -> list[str]:

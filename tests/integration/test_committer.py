@@ -10,9 +10,9 @@ import pytest
 from core.errors import StoreUnavailable
 from core.settings import load_settings
 from core.specs import DeviceKind
-from db.leases import Lease
 from db.migrate import upgrade
 from db.models import Shard, ShardState
+from db.work import Lease
 from deepvis.preferred import PreferredPicture
 from store import MemoryStore
 from tests.integration.records import describe, running_atlas

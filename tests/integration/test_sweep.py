@@ -14,9 +14,11 @@ from core.errors import Conflict, LostLease
 from core.settings import load_settings
 from core.specs import DeviceKind, NetworkSource
 from db import clock, networks, workers
-from db.leases import Lease, commit_shard, lease_shard
+from db.leases import commit_shard, lease_shard
 from db.models import Shard
+from db.results import Pictures
 from db.session import Sessions
+from db.work import Lease
 from db.workers import WorkerBeat
 from store import PictureStore, open_store
 from tests.integration import records
@@ -72,7 +74,8 @@ def begin(sessions: Sessions, units: int = 6) -> Lease:
 
 def commit(sessions: Sessions, lease: Lease, blob: str, sheet: str) -> None:
     with sessions.begin() as session:
-        commit_shard(session, lease, [records.picture(unit, blob=blob, sheet=sheet) for unit, _ in lease.addresses])
+        rows = [records.picture(unit, blob=blob, sheet=sheet) for unit, _ in lease.addresses]
+        commit_shard(session, lease, Pictures(rows))
 
 
 def test_what_rows_name_stays_and_what_is_old_and_nobodys_goes(sessions: Sessions, place: Place) -> None:
@@ -154,7 +157,7 @@ def test_workers_put_and_commit_what_two_sweeps_are_after(sessions: Sessions, fo
         blobs = [folder.store.put(bytes([unit])) for unit in range(30)]
         rows = [records.picture(unit, blob=blob, sheet=blob) for unit, blob in enumerate(blobs)]
         with sessions.begin() as session:
-            commit_shard(session, lease, rows)
+            commit_shard(session, lease, Pictures(rows))
         return blobs
 
     def clean() -> list[str]:
@@ -170,7 +173,7 @@ def test_many_rows_are_streamed(sessions: Sessions, folder: Place, monkeypatch: 
     keys = sorted(put_old(folder, bytes([n])) for n in range(60))
     lease = begin(sessions, 30)
     with sessions.begin() as session:
-        commit_shard(session, lease, [records.picture(n, blob=keys[n], sheet=None) for n in range(30)])
+        commit_shard(session, lease, Pictures([records.picture(n, blob=keys[n], sheet=None) for n in range(30)]))
     assert swept(sessions, folder.store) == keys[30:]
 
 

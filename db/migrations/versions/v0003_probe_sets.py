@@ -101,16 +101,19 @@ def _create_passes() -> None:
         sa.ForeignKeyConstraint(["pass_id"], ["probe_passes.id"], name=op.f("fk_pass_layers_pass_id")),
         sa.PrimaryKeyConstraint("pass_id", "layer_id", name=op.f("pk_pass_layers")),
     )
+    op.create_index(op.f("ix_pass_layers_blob"), "pass_layers", ["blob"])
     op.create_table(
         "pass_parts",
         sa.Column("pass_id", sa.Integer(), nullable=False),
+        sa.Column("layer_id", sa.Integer(), nullable=False),
         sa.Column("first", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("last", sa.Integer(), nullable=False),
         sa.Column("blob", sa.String(length=64), nullable=False),
-        sa.Column("skipped", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["layer_id"], ["layers.id"], name=op.f("fk_pass_parts_layer_id")),
         sa.ForeignKeyConstraint(["pass_id"], ["probe_passes.id"], name=op.f("fk_pass_parts_pass_id")),
-        sa.PrimaryKeyConstraint("pass_id", "first", name=op.f("pk_pass_parts")),
+        sa.PrimaryKeyConstraint("pass_id", "layer_id", "first", name=op.f("pk_pass_parts")),
     )
+    op.create_index(op.f("ix_pass_parts_blob"), "pass_parts", ["blob"])
 
 
 def _create_answers() -> None:
