@@ -4,12 +4,13 @@ import logging
 from collections.abc import Iterator
 
 from apiflask.exceptions import HTTPError
-from flask import Flask, Response, current_app, render_template, request
+from flask import Flask, Response, render_template, request
 from pydantic import BaseModel, Field
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
+from api.uploads import limit_name
 from core.errors import DeepvisError, InvalidRequest, NotFound, NotReady, TooLarge, UnitOutOfRange, UnknownLayer
 from core.specs import Scope
 from db.outages import is_outage
@@ -73,7 +74,7 @@ class MethodNotAllowed(DeepvisError):
 class UnsupportedMediaType(DeepvisError):
     """A body of another type than is taken: mostly, one that is not `application/json`."""
 
-    slug, title, status = "unsupported-media-type", "The body's type is not taken", 415
+    slug, title, status = "unsupported-media-type", "The body is of a type that is not taken", 415
 
 
 class InternalError(DeepvisError):
@@ -177,9 +178,7 @@ def _words(status: int, description: str) -> tuple[str, str]:
         return f"{request.path} does not answer to {request.method}.", "The Allow header lists what it answers to."
     if status == 413:
         limit = request.max_content_length
-        usual = limit == current_app.config["MAX_CONTENT_LENGTH"]
-        setting = "MAX_BODY_BYTES" if usual else "MAX_ARCHIVE_BYTES"
-        return f"The body is over the limit of {limit} bytes.", f"Send less, or raise DEEPVIS_{setting}."
+        return f"The body is over the limit of {limit} bytes.", f"Send less, or raise {limit_name()}."
     return description, ""
 
 

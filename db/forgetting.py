@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, inspect, select, tuple_
+from sqlalchemy import ColumnElement, Select, delete, exists, inspect, select, tuple_
 from sqlalchemy.orm import Session
 
 from db.models import Base
@@ -27,20 +27,29 @@ _OF_A_PASS: tuple[type[Any], ...] = (PictureSearch, UnitView, TopImage, UnitLabe
 _OF_A_SET: tuple[type[Any], ...] = (ProbeImage, ProbeSkip)
 
 
+def is_something_left(session: Session) -> bool:
+    """Whether there is something to delete."""
+    return session.scalar(_unfinished()) is not None
+
+
 def forget_deleted(session: Session) -> bool:
-    """Delete some rows of a deleted set; False if there is nothing to delete.
+    """Delete some rows of a deleted set; False if there is nothing to delete, or somebody else is at it.
 
     The row of the set itself stays where a pass names it.
     """
+    set_id = session.scalar(_unfinished().with_for_update(skip_locked=True))
+    if set_id is None:
+        return False
+    if not _forget_some(session, set_id):
+        _end(session, session.get_one(ProbeSet, set_id))
+    return True
+
+
+def _unfinished() -> Select[tuple[str]]:
     used = exists().where(ProbePass.set_id == ProbeSet.id)
     something = (ProbeSet.images + ProbeSet.skipped + ProbeSet.duplicates > 0) | ~used
-    statement = select(ProbeSet).where(ProbeSet.state == ProbeSetState.DELETED, something).order_by(ProbeSet.id)
-    found = session.scalar(statement.limit(1).with_for_update(skip_locked=True))
-    if found is None:
-        return False
-    if not _forget_some(session, found.id):
-        _end(session, found)
-    return True
+    statement = select(ProbeSet.id).where(ProbeSet.state == ProbeSetState.DELETED, something)
+    return statement.order_by(ProbeSet.id).limit(1)
 
 
 def _forget_some(session: Session, set_id: str) -> bool:

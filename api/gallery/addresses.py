@@ -23,6 +23,16 @@ def atlas(atlas_id: str) -> str:
     return f"/atlases/{quote(atlas_id)}"
 
 
+def probe_sets(**query: object) -> str:
+    """The page of all probe sets."""
+    return _with("/probe-sets", query)
+
+
+def probe_set(name: str, **query: object) -> str:
+    """The page of a probe set."""
+    return _with(f"/probe-sets/{quote(name)}", query)
+
+
 def _with(path: str, query: dict[str, object]) -> str:
     """`path` with what of `query` is neither None nor empty."""
     told = {key: value for key, value in query.items() if value not in (None, "")}

@@ -7,9 +7,9 @@ from apiflask import APIFlask
 
 from api.problems import MEDIA_TYPE, Problem
 from api.security import callers, scopes
-from api.security.content import UPLOADS
 from api.security.cookies import SESSION
 from api.services import services
+from api.uploads import ARCHIVES
 from core.specs import Scope
 
 DESCRIPTION = """\
@@ -49,6 +49,11 @@ _IN_ADDRESSES = {
     "number": "Number of the image in its set, from 0",
     "key": "SHA-256 of the sheet, 64 hex digits",
 }
+_ARCHIVE = {"type": "string", "format": "binary"}
+_FILES = {
+    "sets.add_images": {kind: {"schema": _ARCHIVE} for kind in ARCHIVES["sets.add_images"]},
+}
+"""By endpoint: bodies that are files, which APIFlask knows nothing of."""
 NO_NUL = r"^[^\x00]*$"
 _FIXED = {"pattern", "enum", "const", "format"}
 _ANYTHING_MAY_GO_WRONG = {
@@ -93,8 +98,8 @@ def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
 def _complete_operation(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     method, blueprint, operation["operationId"] = operation["operationId"].split("_", 2)  # as APIFlask makes it
     endpoint = f"{blueprint}.{operation['operationId']}"
-    if endpoint in UPLOADS:
-        operation["requestBody"] = {"content": {kind: {} for kind in UPLOADS[endpoint]}}
+    if endpoint in _FILES:
+        operation["requestBody"] = {"content": _FILES[endpoint]}
     if (body := operation.get("requestBody")) is not None:
         body["required"] = True
         refuse_nul(body["content"], schemas)

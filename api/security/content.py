@@ -4,21 +4,13 @@ from typing import cast
 
 from flask import request
 
+from api import uploads
 from api.bodies import JsonRequest
 from api.problems import BadRequest, UnsupportedMediaType
-from api.services import services
-
-ARCHIVE_TYPES = ("application/zip", "application/x-tar", "application/gzip", "application/octet-stream")
-UPLOADS = {
-    "probe_sets.add_images": ARCHIVE_TYPES,
-}
-"""Endpoints whose body is a file, and the types that it may be sent as. No form of another site can send these."""
 
 
 def check_size() -> None:
     """Refuse a body over the limit by its announced length; a chunked one is counted as it is read."""
-    if request.endpoint in UPLOADS:
-        request.max_content_length = services().settings.max_archive_bytes
     limit = request.max_content_length
     if limit is not None and (request.content_length or 0) > limit:
         cast(JsonRequest, request).refuse()
@@ -31,13 +23,16 @@ def check_text() -> None:
 
 
 def check_media_type() -> None:
-    """A body sent to the API is JSON, or a file where one is expected. Another site's form can send neither."""
-    has_body = bool(request.content_length) or request.headers.get("Transfer-Encoding")
-    if not request.path.startswith("/api/") or not has_body:
+    """A body sent to the API is JSON, unless it is a file. Another site's form cannot send JSON without asking first.
+
+    It could send a file: browsers say where that comes from, and `forgery.check_origin` refuses it.
+    """
+    if uploads.is_upload():
         return
-    files = UPLOADS.get(request.endpoint or "")
-    if request.mimetype not in files if files else not request.is_json:
-        wanted = " or ".join(files or ("application/json",))
+    has_body = bool(request.content_length) or request.headers.get("Transfer-Encoding")
+    types = uploads.body_types()
+    is_taken = request.mimetype in types or (request.is_json and "application/json" in types)
+    if request.path.startswith("/api/") and has_body and not is_taken:
         raise UnsupportedMediaType(
-            f"The body is {request.mimetype or 'of no stated type'!r}.", f"Send {wanted} in Content-Type."
+            f"The body is {request.mimetype or 'of no stated type'!r}.", f"Send {' or '.join(types)} in Content-Type."
         )
