@@ -74,7 +74,7 @@ class MethodNotAllowed(DeepvisError):
 class UnsupportedMediaType(DeepvisError):
     """A body of another type than is taken: mostly, one that is not `application/json`."""
 
-    slug, title, status = "unsupported-media-type", "The body's type is not taken", 415
+    slug, title, status = "unsupported-media-type", "The body is of a type that is not taken", 415
 
 
 class InternalError(DeepvisError):

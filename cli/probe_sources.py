@@ -74,7 +74,7 @@ def _shards_in(folder: Path) -> list[Path]:
 def _archives(paths: Sequence[Path], most_bytes: int) -> Iterator[Found | Skipped]:
     for path in paths:
         before = f"{path.name}:" if len(paths) > 1 else ""
-        for item in read_archive(path, most_bytes):
+        for item in read_archive(path, most_bytes, whole=True):
             yield replace(item, name=before + item.name) if before else item
 
 

@@ -95,12 +95,6 @@ class UnknownProbeSet(NotFound):
     slug, title = "unknown-probe-set", "Unknown probe set"
 
 
-class ProbeSetChanged(Conflict):
-    """An image of a probe set is gone, or is no longer what it was when it was added."""
-
-    slug, title = "probe-set-changed", "The probe set is not what it was"
-
-
 class UnknownRecipe(InvalidRequest):
     slug, title = "unknown-recipe", "Unknown recipe"
 

@@ -12,6 +12,8 @@ from db.models import Chore
 REAP = "reap"
 CONTROL = "control"
 FORGET = "forget"
+PURGE = "purge"
+"""Delete what is left of deleted probe sets."""
 LOOK = "look"
 """Look for shards without a message, even if nothing has just happened."""
 DISPATCH = "dispatch"

@@ -9,7 +9,7 @@ from api.problems import MEDIA_TYPE, Problem
 from api.security import callers, scopes
 from api.security.cookies import SESSION
 from api.services import services
-from api.uploads import ARCHIVE_TYPES
+from api.uploads import ARCHIVES
 from core.picture_formats import FORMATS
 from core.specs import Scope
 
@@ -52,15 +52,15 @@ _IN_ADDRESSES = {
     "search_id": "The search's `id`",
     "key": "SHA-256 of the sheet or views, 64 hex digits",
 }
-_PICTURE = {"type": "string", "format": "binary"}
+_BYTES = {"type": "string", "format": "binary"}
 _FILES = {
     "searches.search_by_picture": {
         "multipart/form-data": {
-            "schema": {"type": "object", "properties": {"picture": _PICTURE}, "required": ["picture"]}
+            "schema": {"type": "object", "properties": {"picture": _BYTES}, "required": ["picture"]}
         },
-        **{each.media_types[0]: {"schema": _PICTURE} for each in FORMATS},
+        **{each.media_types[0]: {"schema": _BYTES} for each in FORMATS},
     },
-    "probe_sets.add_images": {kind: {} for kind in ARCHIVE_TYPES},
+    "sets.add_images": {kind: {"schema": _BYTES} for kind in ARCHIVES["sets.add_images"]},
 }
 """By endpoint: bodies that are files, which APIFlask knows nothing of."""
 NO_NUL = r"^[^\x00]*$"

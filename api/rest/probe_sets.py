@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.rest.files import file_responses, immutable
 from api.rest.networks import Links
 from api.rest.paging import PageQuery, link_header
-from api.rest.uploads import on_disk
 from api.security.callers import caller, check_owner
 from api.services import services
+from api.uploads import on_disk
 from core.collection import MAX_LABEL_CHARACTERS, Checked, Skipped, checked, read_archive
 from core.errors import Conflict, NotFound, ProbeSetChanged
 from core.picture_formats import format_of
@@ -26,7 +26,7 @@ from db.probe_models import ProbeSetState
 from db.queries import probe_sets as queries
 from store.originals import Originals
 
-blueprint = APIBlueprint("probe_sets", __name__, url_prefix="/api/v1/probe-sets", tag="Probe sets")
+blueprint = APIBlueprint("sets", __name__, url_prefix="/api/v1/probe-sets", tag="Probe sets")
 
 EXAMPLE = {"name": "holiday", "origin": "photographs of 2015"}
 MOST_TOLD = 100
@@ -193,8 +193,8 @@ def add_images(set_id: str) -> AddedAnswer:
         return add_archive(set_id, path)
 
 
-def add_archive(set_id: str, path: Path) -> AddedAnswer:
-    """Add the images in the archive at `path`.
+def add_archive(set_id: str, path: Path, *, whole: bool = False) -> AddedAnswer:
+    """Add the images in the archive at `path`; `whole` says that they are all that the set is to have.
 
     Raises:
         BadArchive: it cannot be read (further).
@@ -205,7 +205,8 @@ def add_archive(set_id: str, path: Path) -> AddedAnswer:
     limits = limits_of(parts.settings)
     most = commands.SetLimits(parts.settings.max_probe_set_images, parts.settings.max_probe_set_bytes)
     skips: list[queries.ProbeSkipView] = []
-    items = _noting(checked(read_archive(path, limits.most_bytes), limits, keep=parts.store.put), skips)
+    found = read_archive(path, limits.most_bytes, whole=whole)
+    items = _noting(checked(found, limits, keep=parts.store.put), skips)
     sums = sum(commands.fill(parts.sessions, set_id, items, most), commands.Added())
     with parts.sessions() as session:
         total = queries.get_set(session, set_id).images
@@ -245,7 +246,7 @@ def list_skips(set_id: str, query_data: PageQuery) -> tuple[queries.ProbeSkipPag
 
 @blueprint.get("/<set_id>/images/<int:number>/file")
 @blueprint.doc(responses=file_responses("image/*", "The image"))
-def show_file(set_id: str, number: int) -> Response:
+def show_image(set_id: str, number: int) -> Response:
     """An image as it came. It never changes: caches may keep it for ever."""
     image, read = _original(set_id, number)
     response = immutable(image.key, "application/octet-stream", read)
@@ -256,7 +257,7 @@ def show_file(set_id: str, number: int) -> Response:
 
 @blueprint.get("/<set_id>/images/<int:number>/thumbnail")
 @blueprint.doc(responses=file_responses("image/webp", "The thumbnail"))
-def show_thumbnail(set_id: str, number: int) -> Response:
+def show_small(set_id: str, number: int) -> Response:
     """An image, scaled down to at most 192 x 192 pixels, as WebP."""
     image, read = _original(set_id, number)
     return immutable(f"{image.key}-small", "image/webp", lambda: encode_thumbnail(read(), 2 * THUMBNAIL_PIXELS))
@@ -278,6 +279,28 @@ def _read(originals: Originals, image: queries.ProbeImageView) -> bytes:
         raise NotFound(detail, "An in-place set needs its folder at the same path wherever it is read.") from error
 
 
+def make_of_archive(name: str, origin: str, path: Path) -> None:
+    """Make a set of an archive in one go; if that fails, none is left.
+
+    Raises:
+        InvalidRequest: the name cannot be one, or there is no image in the archive.
+        Conflict: the name is taken.
+        BadArchive: it cannot be read.
+        OverQuota: it would be more than a set may be.
+    """
+    sessions = services().sessions
+    with sessions.begin() as session:
+        set_id = commands.begin(session, name, owner=caller().owner, origin=origin).id
+    try:
+        add_archive(set_id, path, whole=True)
+        with sessions.begin() as session:
+            commands.finish(session, set_id)
+    except BaseException:
+        with sessions.begin() as session:
+            commands.delete(session, set_id)
+        raise
+
+
 # --- helpers ---------------------------------------------------------------------
 
 
@@ -297,15 +320,18 @@ def _show(set_id: str) -> ProbeSetAnswer:
 
 def links(found: queries.ProbeSetItem) -> dict[str, str]:
     """Addresses of what belongs to a set."""
-    actions = {name: url_for(f"probe_sets.{name}_set", set_id=found.id) for name in ("finish", "delete")}
-    lists = {name: url_for(f"probe_sets.list_{name}", set_id=found.id) for name in ("images", "skips")}
+    actions = {name: url_for(f"sets.{name}_set", set_id=found.id) for name in ("finish", "delete")}
+    lists = {name: url_for(f"sets.list_{name}", set_id=found.id) for name in ("images", "skips")}
     return {"self": _address(found.id), **lists, **actions, "gallery": f"/probe-sets/{found.name}"}
 
 
 def image_links(set_id: str, number: int) -> dict[str, str]:
     """Addresses of an image's file and thumbnail."""
-    return {name: url_for(f"probe_sets.show_{name}", set_id=set_id, number=number) for name in ("file", "thumbnail")}
+    return {
+        "file": url_for("sets.show_image", set_id=set_id, number=number),
+        "thumbnail": url_for("sets.show_small", set_id=set_id, number=number),
+    }
 
 
 def _address(set_id: str) -> str:
-    return url_for("probe_sets.show_set", set_id=set_id)
+    return url_for("sets.show_set", set_id=set_id)

@@ -27,14 +27,12 @@ def check_media_type() -> None:
 
     It could send a file: browsers say where that comes from, and `forgery.check_origin` refuses it.
     """
-    if uploads.is_picture():  # what is no picture is refused when it is read
+    if uploads.is_upload():
         return
     has_body = bool(request.content_length) or request.headers.get("Transfer-Encoding")
-    if not request.path.startswith("/api/") or not has_body:
-        return
-    files = uploads.media_types()
-    if request.mimetype not in files if files else not request.is_json:
-        wanted = " or ".join(files or ("application/json",))
+    types = uploads.body_types()
+    is_taken = request.mimetype in types or (request.is_json and "application/json" in types)
+    if request.path.startswith("/api/") and has_body and not is_taken:
         raise UnsupportedMediaType(
-            f"The body is {request.mimetype or 'of no stated type'!r}.", f"Send {wanted} in Content-Type."
+            f"The body is {request.mimetype or 'of no stated type'!r}.", f"Send {' or '.join(types)} in Content-Type."
         )

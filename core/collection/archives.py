@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.collection.items import Found, Skipped
-from core.collection.tars import is_tar, read_tar
-from core.collection.zips import is_zip, read_zip
+from core.collection.names import common_folder
+from core.collection.tars import is_tar, read_tar, tar_names
+from core.collection.zips import is_zip, read_zip, zip_names
 from core.errors import BadArchive, InvalidRequest
 
 MOST_TIMES = 50
@@ -14,7 +15,7 @@ FEW_BYTES = 100_000_000
 """... unless it unpacks to less than this."""
 
 
-def read_archive(path: Path, most_bytes: int) -> Iterator[Found | Skipped]:
+def read_archive(path: Path, most_bytes: int, *, whole: bool = False) -> Iterator[Found | Skipped]:
     """Every file in an archive: of a zip by its path in order, of a tar as they come.
 
     The label is the first folder of the path; in a tar, what a WebDataset says of an image goes before.
@@ -22,6 +23,7 @@ def read_archive(path: Path, most_bytes: int) -> Iterator[Found | Skipped]:
     Args:
         path: a zip, or a tar, which may be compressed by gzip or bzip2.
         most_bytes: larger files are skipped unread.
+        whole: it is all of a collection, so that a folder around everything is no label; else it may be a part.
 
     Raises:
         BadArchive: it is none of these, broken, or a bomb; what came before that was given.
@@ -33,8 +35,10 @@ def read_archive(path: Path, most_bytes: int) -> Iterator[Found | Skipped]:
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
     if is_zip(start):
-        yield from read_zip(path, most_bytes, most_total)
+        names, read = zip_names, read_zip
     elif is_tar(start):
-        yield from read_tar(path, most_bytes, most_total)
+        names, read = tar_names, read_tar
     else:
         raise BadArchive("The file is no zip, and no tar.", "Pack the images as .zip, .tar or .tar.gz.")
+    around = common_folder(names(path, most_total)) if whole else ""
+    yield from read(path, most_bytes, most_total, around)

@@ -1,5 +1,7 @@
 """Names of files within a collection: which are none of it, and which lead out of it."""
 
+from collections.abc import Iterable
+
 from core.collection.items import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS
 from core.picture_formats import FORMATS
 
@@ -33,6 +35,17 @@ def why_unusable(name: str) -> str:
 def tidy(name: str) -> str:
     """A usable path without `.` and empty parts, with slashes."""
     return "/".join(part for part in name.replace("\\", "/").split("/") if part not in {"", "."})
+
+
+def common_folder(names: Iterable[str]) -> str:
+    """The folder, with a slash, that every tidy path is in; empty if there is none. Reads no further than it must."""
+    around = ""
+    for name in names:
+        folder, slash, _ = name.partition("/")
+        around = around or folder + slash
+        if not slash or folder + slash != around:
+            return ""
+    return around
 
 
 def presentable(name: str) -> str:

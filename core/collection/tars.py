@@ -41,10 +41,16 @@ def is_tar(start: bytes) -> bool:
     return True
 
 
-def read_tar(path: Path, most_bytes: int, most_total: int) -> Iterator[Found | Skipped]:
-    """Every file in the tar, as they come; as `read_archive`."""
+def tar_names(path: Path, most_total: int) -> Iterator[str]:
+    """The path of every file in the tar. Raises as `read_tar`."""
+    for _, member in _members(path, most_total):
+        yield tidy(member.name)
+
+
+def read_tar(path: Path, most_bytes: int, most_total: int, around: str = "") -> Iterator[Found | Skipped]:
+    """Every file in the tar, as they come, without the folder `around` them; as `read_archive`."""
     group: list[_File] = []
-    for file in _files(path, most_bytes, most_total):
+    for file in (_read(*each, most_bytes, around) for each in _members(path, most_total)):
         if group and (file.stem != group[0].stem or len(group) == MOST_TOGETHER):
             yield from _images(group)
             group = []
@@ -103,7 +109,8 @@ def _in_json(text: str) -> str | None:
 # --- members ---------------------------------------------------------------------
 
 
-def _files(path: Path, most_bytes: int, most_total: int) -> Iterator[_File]:
+def _members(path: Path, most_total: int) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Every file of the archive, which can be read until the next one is asked for."""
     opener = _OPENERS.get(_first_bytes(path), open)
     try:
         with cast(IO[bytes], opener(path, "rb")) as file:
@@ -111,10 +118,14 @@ def _files(path: Path, most_bytes: int, most_total: int) -> Iterator[_File]:
             with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
                 while (member := archive.next()) is not None:
                     if not member.isdir() and not is_clutter(member.name):
-                        yield _read(archive, member, most_bytes)
+                        yield archive, member
                     archive.members.clear()  # type: ignore[attr-defined]  # it remembers all that it has passed
     except _BROKEN as error:
-        raise BadArchive(f"The tar is broken: {error}.", "Check that the file is whole.") from error
+        raise _broken(error) from error
+
+
+def _broken(error: Exception) -> BadArchive:
+    return BadArchive(f"The tar is broken: {error}.", "Check that the file is whole.")
 
 
 def _first_bytes(path: Path) -> bytes:
@@ -122,12 +133,19 @@ def _first_bytes(path: Path) -> bytes:
         return file.read(2)
 
 
-def _read(archive: tarfile.TarFile, member: tarfile.TarInfo, most_bytes: int) -> _File:
+def _read(archive: tarfile.TarFile, member: tarfile.TarInfo, most_bytes: int, around: str) -> _File:
     label = member.pax_headers.get(LABEL_HEADER)
     reason = member.pax_headers.get(REASON_HEADER) or _why_skipped(member, most_bytes)
-    file = None if reason else archive.extractfile(member)
-    name = member.name if reason else tidy(member.name)
-    return _File(name, label and label[:MAX_LABEL_CHARACTERS], file.read() if file else b"", reason)
+    name = member.name if reason else tidy(member.name).removeprefix(around)
+    return _File(name, label and label[:MAX_LABEL_CHARACTERS], b"" if reason else _bytes(archive, member), reason)
+
+
+def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    try:
+        file = archive.extractfile(member)
+        return file.read() if file else b""
+    except _BROKEN as error:
+        raise _broken(error) from error
 
 
 def _why_skipped(member: tarfile.TarInfo, most_bytes: int) -> str:
@@ -146,7 +164,7 @@ class _Header(tarfile.TarInfo):
         try:
             found = super().frombuf(buf, encoding, errors)
         except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
-            raise BadArchive(f"The tar is broken: {error}.", "Check that the file is whole.") from error
+            raise _broken(error) from error
         if found.type in _HEADERS and found.size > MOST_HEADER_BYTES:
             raise BadArchive(f"A header of the tar has {found.size} bytes.", f"At most {MOST_HEADER_BYTES} may be.")
         return cast(_Header, found)

@@ -3,6 +3,7 @@
 import io
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -21,29 +22,38 @@ def is_zip(start: bytes) -> bool:
     return start[:4] in {b"PK\x03\x04", b"PK\x05\x06"}
 
 
-def read_zip(path: Path, most_bytes: int, most_total: int) -> Iterator[Found | Skipped]:
-    """Every file in the zip, by its path in order; as `read_archive`."""
+def zip_names(path: Path, most_total: int) -> Iterator[str]:
+    """The path of every file in the zip. Raises as `read_zip`."""
+    with _opened(path, most_total) as (_, members):
+        yield from (tidy(member.filename) for member in members)
+
+
+def read_zip(path: Path, most_bytes: int, most_total: int, around: str = "") -> Iterator[Found | Skipped]:
+    """Every file in the zip, by its path in order, without the folder `around` them; as `read_archive`."""
+    with _opened(path, most_total) as (archive, members):
+        for member in members:
+            yield _read(archive, member, most_bytes, around)
+
+
+@contextmanager
+def _opened(path: Path, most_total: int) -> Iterator[tuple[ZipFile, list[ZipInfo]]]:
+    """The zip, and its files by their paths."""
     with _Cautious(io.FileIO(path)) as file:
         try:
             archive = ZipFile(file)
         except (BadZipFile, NotImplementedError, ValueError, EOFError) as error:
             raise BadArchive(f"The zip is broken: {error}.", "Check that the file is whole.") from error
         members = [member for member in archive.infolist() if not member.is_dir() and not is_clutter(member.filename)]
-        _check_total(members, most_total)
-        for member in sorted(members, key=lambda each: tidy(each.filename)):
-            yield _read(archive, member, most_bytes)
+        total = sum(member.file_size for member in members)
+        if total > most_total:
+            raise BadArchive(f"The zip would unpack to {total} bytes.", f"At most {most_total} may be.")
+        yield archive, sorted(members, key=lambda member: tidy(member.filename))
 
 
-def _check_total(members: list[ZipInfo], most_total: int) -> None:
-    total = sum(member.file_size for member in members)
-    if total > most_total:
-        raise BadArchive(f"The zip would unpack to {total} bytes.", f"At most {most_total} may be (add it in parts).")
-
-
-def _read(archive: ZipFile, member: ZipInfo, most_bytes: int) -> Found | Skipped:
+def _read(archive: ZipFile, member: ZipInfo, most_bytes: int, around: str) -> Found | Skipped:
     if reason := _why_skipped(member, most_bytes):
         return Skipped(presentable(member.filename), reason)
-    name = tidy(member.filename)
+    name = tidy(member.filename).removeprefix(around)
     try:
         with archive.open(member) as file:
             pieces = list(iter(lambda: file.read(_PIECE), b""))  # no more than its stated size is unpacked
