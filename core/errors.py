@@ -95,6 +95,12 @@ class UnknownProbeSet(NotFound):
     slug, title = "unknown-probe-set", "Unknown probe set"
 
 
+class ProbeSetChanged(Conflict):
+    """A probe set, or an image of it, is not what it was when it was registered."""
+
+    slug, title = "probe-set-changed", "The probe set has changed"
+
+
 class UnknownRecipe(InvalidRequest):
     slug, title = "unknown-recipe", "Unknown recipe"
 
