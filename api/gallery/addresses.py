@@ -48,6 +48,11 @@ def probe_image(set_id: str, number: int) -> str:
     return f"/api/v1/probe-sets/{quote(set_id)}/images/{number}/file"
 
 
+def probe_thumbnail(set_id: str, number: int) -> str:
+    """A small version of it."""
+    return f"/api/v1/probe-sets/{quote(set_id)}/images/{number}/thumbnail"
+
+
 def _with(path: str, query: dict[str, object]) -> str:
     """`path` with what of `query` is neither None nor empty."""
     told = {key: value for key, value in query.items() if value not in (None, "")}

@@ -42,6 +42,7 @@ class Seen:
     address: str  # of the page with the whole image open
     chosen: bool
     cuts: list[Cut | None]
+    small: str  # the whole image, small: shown while there is no crop
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class AnswersPart:
     kinds: list[str]  # of views, in the order of every image's cuts
     rows: list[Row]
     missing: list[str]  # why views are not there
+    pending: bool  # crops and views are still to be made
     whole: Whole | None
     chart: Chart | None
     made: list[str]  # how pictures made for the unit compare
@@ -115,6 +117,7 @@ def answers_part(
         kinds=[VIEWS[kind] for kind in kinds],
         rows=_rows(answers, kinds, here),
         missing=list(dict.fromkeys(view.why for view in answers.views if view.blob is None and view.why)),
+        pending=not answers.views,
         whole=_whole(answers, here),
         chart=chart(answers, made),
         made=[_compared(name, activation, answers) for name, activation in made],
@@ -129,6 +132,7 @@ class _Here:
 
     def __init__(self, answers: UnitAnswersView, asked: Mapping[str, str]) -> None:
         self.unit = (answers.probe.network, answers.layer.name, answers.unit)
+        self.set_id = answers.probe.set_id
         self.asked = {name: asked.get(name, "") for name in ("recipe", "seed", "set")}
         self.open = asked.get("open", "")
 
@@ -162,6 +166,7 @@ def _seen(image: TopItem, views: Sequence[ViewItem | None], here: _Here) -> Seen
         address=here.at(open=word) + "#whole",
         chosen=here.open == word,
         cuts=[_cut(view, image) for view in views],
+        small=addresses.probe_thumbnail(here.set_id, image.image),
     )
 
 

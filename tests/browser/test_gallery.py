@@ -5,7 +5,17 @@ import re
 import pytest
 
 from tests.browser.conftest import PHONE
-from tests.browser.seed import DEAD_UNITS, DONE, LAYERS, LIVE, NON_FINITE_UNIT, UNPICTURED, WITH_FAILURES
+from tests.browser.seed import (
+    DEAD_UNITS,
+    DONE,
+    LAYERS,
+    LIVE,
+    NON_FINITE_UNIT,
+    SEARCH_DONE,
+    SEARCH_WAITS,
+    UNPICTURED,
+    WITH_FAILURES,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -32,6 +42,13 @@ PAGES = (
     "/search?q=a",
     "/search",
     "/workers",
+    f"{NETWORK}?show=images",
+    f"{NETWORK}/layers/features.0?show=images&sort=selectivity",
+    f"{NETWORK}/search?label=mushrooms",
+    f"{NETWORK}/search?label=zebra",
+    "/networks/alexnet/search",
+    f"/searches/{SEARCH_DONE}",
+    f"/searches/{SEARCH_WAITS}",
 )
 
 

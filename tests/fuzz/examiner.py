@@ -11,12 +11,14 @@ from typing import Any
 
 import schemathesis
 from apiflask import APIFlask
+from hypothesis.strategies import just
 from schemathesis import Case, CheckContext, Response
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
 
 from tests.fuzz.seeds import Known
+from tests.unit.api.conftest import image_bytes
 
 DOCUMENT = "/api/v1/openapi.json"
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "0"))
@@ -30,6 +32,10 @@ SAID_IN_WORDS = (
     "units; leave `units` out",  # sums over ranges
     "blur_width and blur_every go together",  # one field's value for another's
 )
+
+# A body that is a picture: nobody comes upon one by chance.
+for _kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
+    schemathesis.openapi.media_type(f"image/{_kind.lower()}", just(image_bytes(_kind, 50)))
 
 
 @dataclass(frozen=True)
