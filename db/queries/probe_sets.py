@@ -134,7 +134,7 @@ def count_by_label(session: Session, set_id: str) -> list[tuple[str, int]]:
     """The labels of a set, in order, and how many images each has. Raises as `get_set`."""
     labels = get_set(session, set_id).labels
     counted = select(ProbeImage.label, func.count()).where(ProbeImage.set_id == set_id).group_by(ProbeImage.label)
-    counts = dict(session.execute(counted).tuples().all())
+    counts = dict(session.execute(counted).all())
     return [(label, counts.get(index, 0)) for index, label in enumerate(labels)]
 
 
