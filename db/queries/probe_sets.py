@@ -125,6 +125,12 @@ def find_id(session: Session, word: str) -> str:
     return found
 
 
+def count_filling(session: Session) -> int:
+    """How many sets are being filled with images that go into the store."""
+    filling = ProbeSet.state == ProbeSetState.FILLING, ProbeSet.root.is_(None)
+    return session.scalar(select(func.count()).select_from(ProbeSet).where(*filling)) or 0
+
+
 def unknown(set_id: str) -> UnknownProbeSet:
     """The error for an id that no set has."""
     return UnknownProbeSet(f"There is no probe set {set_id!r}.", "See the list of probe sets.")

@@ -1,6 +1,5 @@
 """Commands and reads of probe sets, on both databases."""
 
-import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, select
 
 from core.collection import Checked, Skipped
 from core.errors import (
@@ -20,8 +19,7 @@ from core.errors import (
     StoreUnavailable,
     UnknownProbeSet,
 )
-from core.specs import ProbeWish
-from db import clock, probe_sets
+from db import probe_sets
 from db.forgetting import forget_deleted, is_something_left
 from db.models import Base
 from db.probe_models import (
@@ -37,38 +35,15 @@ from db.probe_models import (
     UnitLabel,
     UnitView,
 )
-from db.probe_sets import Added, SetLimits, add, begin, delete, fill, finish
+from db.probe_sets import Added, SetLimits, add, delete, fill
 from db.queries import probe_sets as queries
 from db.session import Sessions
 from store import open_store
-from tests.integration import records
+from tests.integration.probe_records import added, begun, finished, image, looked_at
 from tests.integration.racing import race
 from workers.probe_images import probe_files
 
 pytestmark = pytest.mark.integration
-
-
-def image(name: str, label: str | None = None, content: str = "") -> Checked:
-    """An image whose content is that of its name, unless said otherwise."""
-    data = (content or name).encode()
-    return Checked(name, label, hashlib.sha256(data).hexdigest(), len(data), 8, 6)
-
-
-def begun(sessions: Sessions, name: str = "photos", **options: object) -> str:
-    with sessions.begin() as session:
-        return begin(session, name, owner="local", origin="here", **options).id  # type: ignore[arg-type]
-
-
-def added(sessions: Sessions, set_id: str, *items: Checked | Skipped, limits: SetLimits = SetLimits()) -> Added:  # noqa: B008
-    with sessions.begin() as session:
-        return add(session, set_id, items, limits)
-
-
-def finished(sessions: Sessions, set_id: str) -> queries.ProbeSetView:
-    with sessions.begin() as session:
-        finish(session, set_id)
-    with sessions() as session:
-        return queries.get_set(session, set_id)
 
 
 def images_of(sessions: Sessions, set_id: str) -> list[tuple[int, str, str | None]]:
@@ -328,34 +303,11 @@ def test_a_worker_reads_a_range_some_rows_at_a_time(sessions: Sessions, monkeypa
 
 
 def used_set(sessions: Sessions) -> str:
-    """A set, and a pass over it with a row of every kind."""
+    """A set, and a pass over it with rows of every kind."""
     set_id = begun(sessions)
     added(sessions, set_id, *(image(f"{n}", f"{n % 2}") for n in range(30)), Skipped("x", "why"))
     finished(sessions, set_id)
-    with sessions.begin() as session:
-        records.describe(session)
-    with sessions.begin() as session:
-        atlas_id = records.running_atlas(session)
-    with sessions.begin() as session:
-        layer_id = session.scalars(select(records.networks.Layer.id)).first()
-        wish = ProbeWish(set=set_id).model_dump(mode="json")
-        network_id = session.scalars(select(records.networks.Network.id)).one()
-        moment = clock.now(session)
-        made = ProbePass(atlas_id=atlas_id, network_id=network_id, set_id=set_id, spec=wish, batch=4, created_at=moment)
-        session.add(made)
-        session.flush()
-        place = {"pass_id": made.id, "layer_id": layer_id}
-        numbers = {"mean": 0.0, "deviation": 0.0, "lowest": 0.0, "highest": 0.0, "active": 0.0, "dead": False}
-        shape = {"columns": 1, "count": 1, "width": 1, "height": 1}
-        session.execute(insert(PassPart), [{**place, "first": n, "last": n, "blob": "a"} for n in range(30)])
-        session.add(PassLayer(**place, blob="b"))
-        for unit in range(30):
-            session.add(UnitAnswers(**place, unit=unit, **numbers, histogram=[]))
-            session.add(UnitLabel(**place, unit=unit, rank=0, label=0, mean=0.0, effect=0.0))
-            session.add(TopImage(**place, unit=unit, side="top", rank=0, image=0, activation=0.0, position=0))
-            session.add(UnitView(**place, unit=unit, side="top", kind="crop", **shape))
-        times = {"requested_at": moment, "created_at": moment}
-        session.add(PictureSearch(id="s", pass_id=made.id, owner="local", key="c", **times))
+    looked_at(sessions, set_id, units=30)
     return set_id
 
 
