@@ -11,12 +11,13 @@ from typing import Any
 
 import schemathesis
 from apiflask import APIFlask
+from hypothesis.strategies import binary, just, one_of
 from schemathesis import Case, CheckContext, Response
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
 
-from tests.fuzz.seeds import Known
+from tests.fuzz.seeds import ARCHIVE, Known
 
 DOCUMENT = "/api/v1/openapi.json"
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "0"))
@@ -30,6 +31,10 @@ SAID_IN_WORDS = (
     "units; leave `units` out",  # sums over ranges
     "blur_width and blur_every go together",  # one field's value for another's
 )
+
+# A body that is an archive: nobody comes upon one by chance.
+for _kind in ("zip", "x-tar", "gzip", "octet-stream"):
+    schemathesis.openapi.media_type(f"application/{_kind}", one_of(just(ARCHIVE), binary(max_size=100)))
 
 
 @dataclass(frozen=True)
