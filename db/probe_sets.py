@@ -247,7 +247,7 @@ class _Chunk:
 def _names(session: Session, set_id: str, keys: Sequence[str]) -> dict[str, str]:
     """Names of those images that the set has, by key."""
     rows = select(ProbeImage.key, ProbeImage.name).where(ProbeImage.set_id == set_id, ProbeImage.key.in_(keys))
-    return dict(session.execute(rows).tuples().all())
+    return dict(session.execute(rows).all())
 
 
 def _insert_skips(session: Session, rows: Sequence[dict[str, Any]]) -> set[str]:

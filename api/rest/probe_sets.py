@@ -80,8 +80,8 @@ class ProbeSetList(BaseModel):
 class ProbeImageQuery(PageQuery):
     """Which images."""
 
-    label: int | None = Field(
-        default=None, ge=0, le=commands.MAX_LABELS, description="Only those of the label at this index"
+    label_index: int | None = Field(
+        default=None, ge=0, le=commands.MAX_LABELS, description="Only those of the label at this place, from 0"
     )
 
 
@@ -228,7 +228,7 @@ def list_images(set_id: str, query_data: ProbeImageQuery) -> tuple[ProbeImageLis
     """The images of a probe set, by number."""
     with services().sessions() as session:
         page = queries.list_images(
-            session, set_id, label=query_data.label, limit=query_data.limit, cursor=query_data.cursor
+            session, set_id, label=query_data.label_index, limit=query_data.limit, cursor=query_data.cursor
         )
     items = [ProbeImageItem(**dict(image), links=image_links(set_id, image.number)) for image in page.items]
     return ProbeImageList(items=items, next_cursor=page.next_cursor), 200, link_header(page.next_cursor)

@@ -125,6 +125,12 @@ def find_id(session: Session, word: str) -> str:
     return found
 
 
+def count_filling(session: Session) -> int:
+    """How many sets are being filled with images that go into the store."""
+    filling = ProbeSet.state == ProbeSetState.FILLING, ProbeSet.root.is_(None)
+    return session.scalar(select(func.count()).select_from(ProbeSet).where(*filling)) or 0
+
+
 def unknown(set_id: str) -> UnknownProbeSet:
     """The error for an id that no set has."""
     return UnknownProbeSet(f"There is no probe set {set_id!r}.", "See the list of probe sets.")
@@ -134,7 +140,7 @@ def count_by_label(session: Session, set_id: str) -> list[tuple[str, int]]:
     """The labels of a set, in order, and how many images each has. Raises as `get_set`."""
     labels = get_set(session, set_id).labels
     counted = select(ProbeImage.label, func.count()).where(ProbeImage.set_id == set_id).group_by(ProbeImage.label)
-    counts = dict(session.execute(counted).tuples().all())
+    counts = dict(session.execute(counted).all())
     return [(label, counts.get(index, 0)) for index, label in enumerate(labels)]
 
 

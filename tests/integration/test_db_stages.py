@@ -25,7 +25,7 @@ from db.probe_models import (
 from db.queries.atlases import get_atlas
 from db.session import Sessions
 from db.work import BackwardLease, MergeLease, ProbeLease
-from tests.integration import probe_records as probe
+from tests.integration import pass_records as probe
 from tests.integration import records
 from tests.integration.racing import race
 
