@@ -23,6 +23,7 @@ from deepvis.fourier import fourier_ascent
 from deepvis.graph import rectified_layers
 from deepvis.inputs import NO_LABEL, Inputs
 from deepvis.layers import capture
+from deepvis.listening import listening
 from deepvis.networks import Network
 from deepvis.objectives import Objective
 from deepvis.pictures import Pixels
@@ -172,6 +173,17 @@ class Engine:
             if on_batch:
                 on_batch(inputs)
         return probe.tallies()
+
+    def answers(self, layers: Sequence[LayerInfo], pixels: Pixels) -> dict[str, NDArray[np.float32]]:
+        """The answers (N, units), as in `deepvis.tallies`, to pictures (N, H, W, C), by layer name; in one batch."""
+        heard: dict[str, NDArray[np.float32]] = {}
+
+        def hear(layer: LayerInfo, maps: Tensor) -> None:
+            heard[layer.name] = maps.amax(2).float().cpu().numpy()
+
+        with torch.no_grad(), listening(self.reference, layers, hear) as run:
+            run(self.to_input(pixels))
+        return heard
 
     def rectified_layers(self, layers: Sequence[LayerInfo]) -> frozenset[str]:
         """Names of the layers that are read by rectifiers only: what is below zero there goes no further."""
