@@ -55,7 +55,7 @@ def quantile(counts: Counts, lowest: ArrayLike, highest: ArrayLike, share: float
     """The value that `share` (0..1) of each unit's answers are below; arguments, result and error as above."""
     total = counts.sum(1)
     up_to = counts.cumsum(1)
-    lowest, highest = np.where(total > 0, (lowest, highest), 0)
+    lowest, highest = (np.where(total > 0, limit, 0) for limit in (lowest, highest))
     place = np.minimum((up_to < share * total[:, None]).sum(1), BINS - 1)
     own = _at(counts, place)
     low, high = np.maximum(_LOWER[place], lowest), np.minimum(_UPPER[place], highest)

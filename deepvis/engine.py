@@ -67,6 +67,7 @@ class Engine:
         self.module, self.precision = prepare(network, self.device, choose_precision(self.device, precision))
         # Pictures are judged by the network as it came: float32, nothing folded. It is only read, so a CPU shares it.
         self.reference = copy.deepcopy(network.module).to(self.device) if self.device.type != "cpu" else network.module
+        self._fields: dict[str, Field] = {}
         self.scale = Scale(
             torch.tensor(network.mean, device=self.device).view(1, -1, 1, 1),
             torch.tensor(network.std, device=self.device).view(1, -1, 1, 1),
@@ -197,8 +198,11 @@ class Engine:
         return self.network.mean
 
     def fields(self, layers: Sequence[LayerInfo]) -> dict[str, Field]:
-        """The receptive fields of the layers' units, by layer name."""
-        return measure_fields(self.network, layers)
+        """The receptive fields of the layers' units, by layer name; measured once for each."""
+        missing = [layer for layer in layers if layer.name not in self._fields]
+        if missing:
+            self._fields.update(measure_fields(self.network, missing))
+        return {layer.name: self._fields[layer.name] for layer in layers}
 
     def rectified_layers(self, layers: Sequence[LayerInfo]) -> frozenset[str]:
         """Names of the layers that are read by rectifiers only: what is below zero there goes no further."""
