@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -199,7 +200,7 @@ class _Listed:
 def _listed(
     session: Session, place: tuple[str, str], style: Style | None, probe: PassItem | None, wanted: Asked
 ) -> _Listed:
-    part = {"q": wanted.q, "limit": MOST_UNITS, "cursor": wanted.cursor or None}
+    part: dict[str, Any] = {"q": wanted.q, "limit": MOST_UNITS, "cursor": wanted.cursor or None}
     sort = _answer_sort(wanted.sort)
     if wanted.show == IMAGES:
         answers = list_answers(session, *place, set_name=wanted.set or None, sort=sort, **part)
@@ -266,15 +267,16 @@ class _Here:
     """Addresses of the same layer, seen a little differently."""
 
     def __init__(self, network: str, layer: str, wanted: Asked) -> None:
-        self.place = (network, layer)
-        self.query = {
+        self.network, self.layer = network, layer
+        self.query: dict[str, object] = {
             "recipe": wanted.style, "seed": wanted.seed or "", "sort": wanted.sort, "q": wanted.q, "show": wanted.show,
             "set": wanted.set,
         }  # fmt: skip
 
     def at(self, **changes: object) -> str:
         query = {**self.query, **changes}
-        return addresses.layer(*self.place, **{**query, "sort": "" if query["sort"] == "unit" else query["sort"]})
+        usual = query["sort"] == "unit"
+        return addresses.layer(self.network, self.layer, **{**query, "sort": "" if usual else query["sort"]})
 
 
 def _grid(network: str, layer: str, style: Style | None, wanted: Asked) -> Grid:
