@@ -1,8 +1,9 @@
 """What the page of a layer says: all its units as a grid, in one style (or their top images), seed and order."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -12,7 +13,7 @@ from api.gallery.units import Neighbour
 from api.gallery.words import Address, alt, exact_percent, plural, top_alt, value
 from core.specs import MAX_SEEDS, LayerInfo
 from db.models import PictureState
-from db.queries.answers import AnswersItem, AnswersPage, Statistics, list_answers, statistics_of
+from db.queries.answers import AnswersItem, Statistics, list_answers, statistics_of
 from db.queries.networks import NetworkView
 from db.queries.orders import AnswerSort, find_layer
 from db.queries.passes import PassItem, answered_layers, list_passes, pass_item, shown_pass
@@ -121,30 +122,24 @@ def layer_page(session: Session, network: NetworkView, name: str, wanted: Asked)
     styles = styles_of(recipes_of_network(session, network.name).get(name, []))
     style = choose(styles, wanted.style)
     wanted = _settled(wanted, style, probe)
-    if wanted.show == IMAGES:
-        listed: UnitPage | AnswersPage = _answers(session, network.name, name, wanted)
-        cells = [_answer_cell(item, wanted.sort) for item in listed.items if isinstance(item, AnswersItem)]
-        seeds = 0
-    else:
-        listed = units = _units(session, (network.name, name), style, probe, wanted)
-        if wanted.seed >= max(1, units.seeds):
-            return layer_page(session, network, name, replace(wanted, seed=0))
-        cells, seeds = _picture_cells(session, layer_id, units, probe, wanted.sort), units.seeds
+    listed = _listed(session, (network.name, name), style, probe, wanted)
+    if wanted.show == PICTURES and wanted.seed >= max(1, listed.seeds):
+        return layer_page(session, network, name, replace(wanted, seed=0))
     here = _Here(network.name, name, wanted)
     above, below = around(network, shown_layers(session, network.name), name)
     return LayerPage(
         layer=listed.layer,
-        cells=cells,
+        cells=listed.cells,
         style=style,
         probe=probe,
         asked=wanted,
         shows=[Choice(w, here.at(show=s, sort=_fitting(wanted.sort, s)), s == wanted.show) for s, w in SHOWN.items()],
         styles=choices(styles, style, lambda word: here.at(recipe=word)),
-        seeds=[Choice(str(n), here.at(seed=n or ""), n == wanted.seed) for n in range(seeds)],
+        seeds=[Choice(str(n), here.at(seed=n or ""), n == wanted.seed) for n in range(listed.seeds)],
         sets=_sets(session, network.name, probe, here),
         sorts=_sorts(probe, wanted, here),
         grid=_grid(network.name, name, style, wanted),
-        summary=_summary(listed.total, cells, probe, wanted),
+        summary=_summary(listed, probe, wanted),
         address=here.at(q=""),
         next_page=here.at(cursor=listed.next_cursor) if listed.next_cursor else "",
         above=_neighbour(network.name, above, wanted),
@@ -191,33 +186,37 @@ def _sets(session: Session, network: str, probe: PassItem | None, here: "_Here")
     return [Choice(each.set, here.at(set=each.set), each.id == (probe and probe.id)) for each in passes]
 
 
-def _units(
+@dataclass(frozen=True)
+class _Listed:
+    """The units of a page, of pictures or of top images."""
+
+    layer: LayerInfo
+    total: int
+    cells: list[Cell]
+    seeds: int  # that there are pictures of
+    next_cursor: str | None
+
+
+def _listed(
     session: Session, place: tuple[str, str], style: Style | None, probe: PassItem | None, wanted: Asked
-) -> UnitPage:
-    return list_units(
+) -> _Listed:
+    part: dict[str, Any] = {"q": wanted.q, "limit": MOST_UNITS, "cursor": wanted.cursor or None}
+    sort = _answer_sort(wanted.sort)
+    if wanted.show == IMAGES:
+        answers = list_answers(session, *place, set_name=wanted.set or None, sort=sort, **part)
+        cells = [_answer_cell(item, wanted.sort) for item in answers.items]
+        return _Listed(answers.layer, answers.total, cells, 0, answers.next_cursor)
+    units = list_units(
         session,
         *place,
         shown=style.hash if style else None,
         seed=wanted.seed,
-        sort="activation" if wanted.sort == "activation" else _answer_sort(wanted.sort),
+        sort="activation" if wanted.sort == "activation" else sort,
         pass_id=probe.id if probe else None,
-        q=wanted.q,
-        limit=MOST_UNITS,
-        cursor=wanted.cursor or None,
+        **part,
     )
-
-
-def _answers(session: Session, network: str, name: str, wanted: Asked) -> AnswersPage:
-    return list_answers(
-        session,
-        network,
-        name,
-        set_name=wanted.set or None,
-        sort=_answer_sort(wanted.sort),
-        q=wanted.q,
-        limit=MOST_UNITS,
-        cursor=wanted.cursor or None,
-    )
+    cells = _picture_cells(session, place, units, probe, wanted.sort)
+    return _Listed(units.layer, units.total, cells, units.seeds, units.next_cursor)
 
 
 def _answer_sort(sort: str) -> AnswerSort | None:
@@ -228,9 +227,12 @@ def _answer_sort(sort: str) -> AnswerSort | None:
 # --- units ---------------------------------------------------------------------------------------
 
 
-def _picture_cells(session: Session, layer_id: int, units: UnitPage, probe: PassItem | None, sort: str) -> list[Cell]:
+def _picture_cells(
+    session: Session, place: tuple[str, str], units: UnitPage, probe: PassItem | None, sort: str
+) -> list[Cell]:
     if probe is None or _answer_sort(sort) is None:
         return [_picture_cell(item, _activation(item)) for item in units.items]
+    layer_id = find_layer(session, *place).id
     numbers = statistics_of(session, probe.id, layer_id, [item.unit for item in units.items])
     return [_picture_cell(item, told(numbers.get(item.unit), sort)) for item in units.items]
 
@@ -265,15 +267,16 @@ class _Here:
     """Addresses of the same layer, seen a little differently."""
 
     def __init__(self, network: str, layer: str, wanted: Asked) -> None:
-        self.place = (network, layer)
-        self.query = {
+        self.network, self.layer = network, layer
+        self.query: dict[str, object] = {
             "recipe": wanted.style, "seed": wanted.seed or "", "sort": wanted.sort, "q": wanted.q, "show": wanted.show,
             "set": wanted.set,
         }  # fmt: skip
 
     def at(self, **changes: object) -> str:
         query = {**self.query, **changes}
-        return addresses.layer(*self.place, **{**query, "sort": "" if query["sort"] == "unit" else query["sort"]})
+        usual = query["sort"] == "unit"
+        return addresses.layer(self.network, self.layer, **{**query, "sort": "" if usual else query["sort"]})
 
 
 def _grid(network: str, layer: str, style: Style | None, wanted: Asked) -> Grid:
@@ -285,11 +288,11 @@ def _grid(network: str, layer: str, style: Style | None, wanted: Asked) -> Grid:
     return Grid(*address.split(_NUMBER), *words.split(_NUMBER))
 
 
-def _summary(total: int, cells: Sequence[Cell], probe: PassItem | None, wanted: Asked) -> str:
-    states = Counter(cell.state for cell in cells)
-    missing = sum(cell.thumbnail is None and cell.state is None for cell in cells)
+def _summary(listed: _Listed, probe: PassItem | None, wanted: Asked) -> str:
+    states = Counter(cell.state for cell in listed.cells)
+    missing = sum(cell.thumbnail is None and cell.state is None for cell in listed.cells)
     parts = [
-        plural(total, "unit") + (f" with “{wanted.q}” in the name" if wanted.q else ""),
+        plural(listed.total, "unit") + (f" with “{wanted.q}” in the name" if wanted.q else ""),
         f"{states[PictureState.DEAD]:,} dead" if states[PictureState.DEAD] else "",
         f"{states[PictureState.NON_FINITE]:,} not finite" if states[PictureState.NON_FINITE] else "",
         f"{missing:,} not made yet" if missing else "",

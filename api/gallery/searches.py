@@ -87,10 +87,7 @@ def label_page(session: Session, network: str, text: str, set_name: str) -> Labe
         return None
     result = search_labels(session, network, text, set_name=box.probe.set, limit=MOST_UNITS) if text else None
     kept = set_name if set_name == box.probe.set else ""
-    found = [
-        _found(network, unit, _liked(unit, several=len(result.labels) > 1), kept)
-        for unit in (result.items if result else ())
-    ]
+    found = _liked_units(network, result, kept) if result else []
     return LabelPage(box, text, result, found)
 
 
@@ -124,6 +121,11 @@ def _found(network: str, unit: FoundUnit, words: list[str], set_name: str) -> Fo
         thumbnail=unit.thumbnail,
         alt=f"Best crop of {unit.address}",
     )
+
+
+def _liked_units(network: str, result: LabelSearchView, set_name: str) -> list[Found]:
+    several = len(result.labels) > 1
+    return [_found(network, unit, _liked(unit, several=several), set_name) for unit in result.items]
 
 
 def _liked(unit: LabelUnit, *, several: bool) -> list[str]:

@@ -127,7 +127,7 @@ def pass_item(row: ProbePass) -> PassItem:
     )
 
 
-def _merged(network_id: int) -> Select[tuple[ProbePass]]:
+def _merged(network_id: int) -> Select[ProbePass]:
     """A network's merged passes, the latest first, with their sets."""
     with_set = contains_eager(ProbePass.set)
     with_name = contains_eager(ProbePass.network).options(load_only(Network.name))

@@ -1,4 +1,4 @@
-"""Real images in a real browser: crops show their part, whole images open, searches work with and without script."""
+"""Real images in a real browser: crops show their own part, whole images open, searches work without script too."""
 
 import io
 import json

@@ -54,7 +54,7 @@ PAGES = (
 
 def test_home_lists_atlases_and_networks(visit):
     page, _ = visit("/")
-    assert page.locator(".atlas-row").count() == 3
+    assert page.locator(".atlas-row").count() == 4
     assert page.get_by_text("In the making").count() == 1
     assert page.get_by_text("Complete, with failures").count() == 1
     assert page.get_by_role("heading", name="squeezenet1_0").count() >= 1
@@ -78,7 +78,7 @@ def test_style_switch_has_its_own_address(visit):
     page, _ = visit(NETWORK)
     page.get_by_role("navigation", name="Style").get_by_role("link", name="Bold strokes").click()
     assert "recipe=bold" in page.url
-    current = page.locator(".switch [aria-current]")
+    current = page.get_by_role("navigation", name="Style").locator("[aria-current]")
     assert current.inner_text() == "Bold strokes"
 
 
