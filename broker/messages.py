@@ -1,4 +1,4 @@
-"""The messages: three task names, each with one id as its only argument."""
+"""The messages: four task names, each with one id as its only argument."""
 
 from enum import IntEnum
 
@@ -14,12 +14,13 @@ from core.specs import DeviceKind, Priority
 DESCRIBE = "deepvis.describe"
 PLAN = "deepvis.plan"
 SHARD = "deepvis.shard"
+SEARCH = "deepvis.search"
 
 
 class Urgency(IntEnum):
     """Which message is taken first, the lowest number; kombu keeps one Redis list for each of 0, 3, 6 and 9."""
 
-    CONTROL = 0  # a plan or a description: others wait for it
+    CONTROL = 0  # a plan or a description: others wait for it; a search: somebody does
     INTERACTIVE = 3
     BATCH = 6
 
@@ -54,6 +55,15 @@ def send_shard(
         NotReady: the broker does not answer.
     """
     _send(app, SHARD, shard_id, device_kind, Urgency[priority.name])
+
+
+def send_search(app: Celery, search_id: str) -> None:
+    """Ask some worker which units somebody's picture excites.
+
+    Raises:
+        NotReady: the broker does not answer.
+    """
+    _send(app, SEARCH, search_id, DeviceKind.ANY, Urgency.CONTROL)
 
 
 def waiting(app: Celery, kind: DeviceKind) -> int:

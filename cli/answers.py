@@ -20,8 +20,10 @@ class Progress(BaseModel):
 class Failure(BaseModel):
     """A shard that was given up, and why."""
 
-    layer: str
+    layer: str | None = None
     units: list[int] = []
+    first_image: int | None = None
+    last_image: int | None = None
     error: str = ""
 
 

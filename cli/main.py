@@ -12,6 +12,7 @@ from cli.doctor import doctor
 from cli.health import health
 from cli.networks import layers, networks
 from cli.probe import probe
+from cli.probe_run import run
 from cli.service import api, worker
 from cli.status import status
 from cli.store import store_group
@@ -67,6 +68,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     main.add_command(command)
+probe.add_command(run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -95,6 +95,12 @@ class UnknownProbeSet(NotFound):
     slug, title = "unknown-probe-set", "Unknown probe set"
 
 
+class ProbeSetChanged(Conflict):
+    """A probe set, or an image of it, is not what it was when it was registered."""
+
+    slug, title = "probe-set-changed", "The probe set has changed"
+
+
 class UnknownRecipe(InvalidRequest):
     slug, title = "unknown-recipe", "Unknown recipe"
 
@@ -157,9 +163,3 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return "There are none."
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"There are {', '.join(repr(n) for n in sorted(names)[:5])}{more}."
-
-
-class ProbeSetChanged(Conflict):
-    """A probe set, or an image of it, is not what it was when it was registered."""
-
-    slug, title = "probe-set-changed", "The probe set has changed"

@@ -214,6 +214,7 @@ class ViewRow:
     count: int
     width: int
     height: int
+    boxes: Sequence[Sequence[float]] = ()
     sheet: str | None = None
     sheet_index: int | None = None
 

@@ -193,6 +193,8 @@ class UnitView(Base):
     count: Mapped[int]  # pictures in it
     width: Mapped[int]  # of each, in pixels
     height: Mapped[int]
+    boxes: Mapped[list[Any]] = mapped_column(default=list)  # of each crop: [left, top, width, height] of what it shows,
+    # in pixels of its whole image (upright), which it may leave; empty for backward views, and where it is not known
     sheet: Mapped[str | None] = mapped_column(String(64), index=True)  # sprite sheet of the layer page: best crop
     sheet_index: Mapped[int | None]
 
@@ -212,4 +214,6 @@ class PictureSearch(Base):
     requested_at: Mapped[datetime]  # when a message was last sent for it
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
-    result: Mapped[list[Any]] = mapped_column(default=list)  # [layer id, unit, activation, percentile, deviations]
+    result: Mapped[list[Any]] = mapped_column(default=list)  # of units: see db.searches.Excited
+
+    probe: Mapped[ProbePass] = relationship()

@@ -17,7 +17,7 @@ from broker import messages
 from core.errors import NotReady
 from core.settings import Settings
 from core.specs import DeviceKind
-from db import chores, dispatch, forgetting, networks, planning, workers
+from db import chores, dispatch, forgetting, networks, planning, searches, workers
 from workers.ledger import LOCK_SECONDS, Ledger
 from workers.troubles import Troubles
 
@@ -114,7 +114,7 @@ class Housekeeper(threading.Thread):
                 forgetting.forget_deleted(session)
 
     def _resend_control(self) -> None:
-        """Ask again for plans and descriptions whose message or planner got lost."""
+        """Ask again for plans, descriptions and searches whose message or worker got lost."""
         with self._sessions() as session:
             live = self._live(session)
         with self._sessions.begin(lock_seconds=LOCK_SECONDS) as session:
@@ -127,6 +127,11 @@ class Housekeeper(threading.Thread):
         for name in undescribed:
             log.info("network %s: asked for its description again", name)
             messages.send_describe(self._celery, name)
+        with self._sessions.begin(lock_seconds=LOCK_SECONDS) as session:
+            unanswered = searches.take_unanswered(session)
+        for search_id in unanswered:
+            log.info("search %s: asked for again", search_id)
+            messages.send_search(self._celery, search_id)
 
     def _dispatch(self) -> None:
         """Keep a few messages for every live worker in the broker, whatever the number of shards that wait."""

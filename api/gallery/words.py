@@ -50,6 +50,14 @@ EMPTY_PICTURES = {
 }
 """Picture state without a picture -> (a word for a tile, a sentence)."""
 
+VIEWS = {
+    "crop": "Crop",
+    "deconvolution": "Deconvolution",
+    "guided": "Guided",
+    "gradient": "Gradient",
+}
+"""Kind of a unit's view -> words, in the order shown."""
+
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -87,6 +95,11 @@ def percent(fraction: float) -> str:
     if 0 < fraction < 0.01:
         return "under 1 %"
     return f"{int(fraction * 100 + 1e-9)} %"
+
+
+def exact_percent(fraction: float) -> str:
+    """A share as it is, to a tenth below ten: 0.043 -> '4.3 %'."""
+    return f"{fraction * 100:.{0 if fraction >= 0.1 or not fraction else 1}f} %"
 
 
 def rate(images_per_second: float) -> str:
@@ -144,6 +157,12 @@ def alt(unit: Address, style: str, seed: int, label: str | None = None) -> str:
     """The alternative text of a picture."""
     named = f" ({label})" if label else ""
     return f"Preferred picture of {unit.network} {unit.layer}:{unit.unit}{named}, style {style}, seed {seed}"
+
+
+def top_alt(unit: Address, label: str | None = None) -> str:
+    """The alternative text of the crop of a unit's top image."""
+    named = f" ({label})" if label else ""
+    return f"Crop of the real image that {unit.network} {unit.layer}:{unit.unit}{named} answers to most"
 
 
 def first_name(label: str) -> str:

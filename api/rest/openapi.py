@@ -10,6 +10,7 @@ from api.security import callers, scopes
 from api.security.cookies import SESSION
 from api.services import services
 from api.uploads import ARCHIVES
+from core.picture_formats import FORMATS
 from core.specs import Scope
 
 DESCRIPTION = """\
@@ -22,6 +23,7 @@ TAGS = [
     {"name": "Units", "description": "What came of it, unit by unit"},
     {"name": "Pictures", "description": "The pictures and their thumbnails"},
     {"name": "Probe sets", "description": "Named collections of images to put before a network"},
+    {"name": "Answers", "description": "What units answer to in the images of a probe set, and searches by it"},
     {"name": "Recipes", "description": "How pictures are made"},
     {"name": "Service", "description": "Workers, queues and health"},
 ]
@@ -47,11 +49,18 @@ _IN_ADDRESSES = {
     "picture_id": "The picture's `id`",
     "set_id": "The probe set's `id`",
     "number": "Number of the image in its set, from 0",
-    "key": "SHA-256 of the sheet, 64 hex digits",
+    "search_id": "The search's `id`",
+    "key": "SHA-256 of the sheet or views, 64 hex digits",
 }
-_ARCHIVE = {"type": "string", "format": "binary"}
+_BYTES = {"type": "string", "format": "binary"}
 _FILES = {
-    "sets.add_images": {kind: {"schema": _ARCHIVE} for kind in ARCHIVES["sets.add_images"]},
+    "searches.search_by_picture": {
+        "multipart/form-data": {
+            "schema": {"type": "object", "properties": {"picture": _BYTES}, "required": ["picture"]}
+        },
+        **{each.media_types[0]: {"schema": _BYTES} for each in FORMATS},
+    },
+    "sets.add_images": {kind: {"schema": _BYTES} for kind in ARCHIVES["sets.add_images"]},
 }
 """By endpoint: bodies that are files, which APIFlask knows nothing of."""
 NO_NUL = r"^[^\x00]*$"

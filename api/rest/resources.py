@@ -3,6 +3,7 @@
 from apiflask import APIFlask
 
 from api.rest import (
+    answers,
     asking,
     atlases,
     events,
@@ -16,9 +17,11 @@ from api.rest import (
     probe_sets,
     recipes,
     reference,
+    searches,
     service,
     sheets,
     units,
+    views,
 )
 
 _MODULES = (
@@ -28,11 +31,14 @@ _MODULES = (
     units,
     pictures,
     probe_sets,
+    answers,
+    searches,
     recipes,
     service,
     metrics,
     health,
     sheets,
+    views,
     reference,
     login,
 )

@@ -27,7 +27,7 @@ def check_media_type() -> None:
 
     It could send a file: browsers say where that comes from, and `forgery.check_origin` refuses it.
     """
-    if uploads.is_upload() or request.endpoint is None:  # None: nothing is there that would read it
+    if uploads.is_upload() or request.endpoint is None:  # None: there is no such address, or not with this method
         return
     has_body = bool(request.content_length) or request.headers.get("Transfer-Encoding")
     types = uploads.body_types()

@@ -30,6 +30,8 @@ CHANGES = {
     "sets.delete_set": Scope.SUBMIT,
     "gallery.add_probe_set": Scope.SUBMIT,
     "gallery.delete_probe_set": Scope.SUBMIT,
+    "searches.search_by_picture": Scope.SUBMIT,
+    "gallery.send_picture": Scope.SUBMIT,
 }
 """By endpoint. A change that is not listed needs the scope "admin"."""
 

@@ -40,7 +40,7 @@ from db.probe_sets import Added, SetLimits, add, delete, fill
 from db.queries import probe_sets as queries
 from db.session import Sessions
 from store import open_store
-from tests.integration.probe_records import added, begun, finished, image, looked_at
+from tests.integration.probe_set_records import added, begun, finished, image, looked_at
 from tests.integration.racing import race
 from workers.probe_images import probe_files
 

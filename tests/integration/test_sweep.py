@@ -24,7 +24,7 @@ from db.work import Lease
 from db.workers import WorkerBeat
 from store import PictureStore, open_store
 from tests.integration import records
-from tests.integration.probe_records import added, begun, finished, image, looked_at
+from tests.integration.probe_set_records import added, begun, finished, image, looked_at
 from tests.integration.racing import race
 from tests.integration.stores import KINDS, Place
 from tests.s3 import BUCKET, S3

@@ -181,6 +181,7 @@ def _create_top_images() -> None:
         sa.Column("count", sa.Integer(), nullable=False),
         sa.Column("width", sa.Integer(), nullable=False),
         sa.Column("height", sa.Integer(), nullable=False),
+        sa.Column("boxes", sa.JSON(), nullable=False),
         sa.Column("sheet", sa.String(length=64), nullable=True),
         sa.Column("sheet_index", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(["layer_id"], ["layers.id"], name=op.f("fk_unit_views_layer_id")),

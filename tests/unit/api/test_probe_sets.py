@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 from core.specs import Scope
 from db import probe_sets
 from db.forgetting import forget_deleted
-from tests.integration.probe_records import added, begun, finished, image
+from tests.integration.probe_set_records import added, begun, finished, image
 from tests.unit.api.conftest import Front, MakeFront, bearer, form_value, image_bytes
 from tests.unit.api.test_bad_input import problem
 
