@@ -72,9 +72,9 @@ class MethodNotAllowed(DeepvisError):
 
 
 class UnsupportedMediaType(DeepvisError):
-    """A body that is not `application/json`."""
+    """A body of another type than is taken: mostly, one that is not `application/json`."""
 
-    slug, title, status = "unsupported-media-type", "The body must be JSON", 415
+    slug, title, status = "unsupported-media-type", "The body is of a type that is not taken", 415
 
 
 class InternalError(DeepvisError):

@@ -1,5 +1,12 @@
 """The few requests whose body is a file: what is larger than other bodies may be, and is no JSON."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO
+
 from flask import request
 from PIL import Image
 
@@ -10,8 +17,17 @@ from core.uploads import limits_of, read_upload
 PICTURES = frozenset({"searches.search_by_picture", "gallery.send_picture"})
 """Endpoints that take a picture, as it is or in a form."""
 
+ARCHIVES = {
+    "sets.add_images": ("application/zip", "application/x-tar", "application/gzip", "application/octet-stream"),
+    "gallery.add_probe_set": ("multipart/form-data",),
+}
+"""Endpoints that take an archive, and what it may be sent as."""
+
 FORM_BYTES = 65_536
 """What a form may have beside its file."""
+
+
+PIECE_BYTES = 1_048_576
 
 
 def is_upload() -> bool:
@@ -19,15 +35,33 @@ def is_upload() -> bool:
     return request.endpoint in PICTURES
 
 
+def body_types() -> tuple[str, ...]:
+    """The media types that the body of the present request, to the API and with no picture, may have."""
+    return ARCHIVES.get(request.endpoint or "", ("application/json",))
+
+
 def allow_files() -> None:
-    """Let a request that may carry a picture be as large as pictures may be."""
+    """Let a request that may carry a file be as large as such files may be."""
     if is_upload():
         request.max_content_length = services().settings.max_picture_bytes + FORM_BYTES
+    if request.endpoint in ARCHIVES:
+        request.max_content_length = services().settings.max_archive_bytes + FORM_BYTES
 
 
 def limit_name() -> str:
     """The setting that limits the present request's body."""
+    if request.endpoint in ARCHIVES:
+        return "DEEPVIS_MAX_ARCHIVE_BYTES"
     return "DEEPVIS_MAX_PICTURE_BYTES" if is_upload() else "DEEPVIS_MAX_BODY_BYTES"
+
+
+@contextmanager
+def on_disk(stream: IO[bytes]) -> Iterator[Path]:
+    """The rest of `stream` as a file, whatever its size, until the end of the block."""
+    with NamedTemporaryFile(prefix="deepvis-upload-") as file:
+        shutil.copyfileobj(stream, file, PIECE_BYTES)
+        file.flush()
+        yield Path(file.name)
 
 
 def read_picture() -> Image.Image:

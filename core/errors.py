@@ -91,6 +91,16 @@ class UnitOutOfRange(InvalidRequest):
     slug, title = "unit-out-of-range", "Unit out of range"
 
 
+class UnknownProbeSet(NotFound):
+    slug, title = "unknown-probe-set", "Unknown probe set"
+
+
+class ProbeSetChanged(Conflict):
+    """A probe set, or an image of it, is not what it was when it was registered."""
+
+    slug, title = "probe-set-changed", "The probe set has changed"
+
+
 class UnknownRecipe(InvalidRequest):
     slug, title = "unknown-recipe", "Unknown recipe"
 
@@ -105,6 +115,12 @@ class BadPicture(InvalidRequest):
     """An image file that is truncated, not an image, or over the pixel limit."""
 
     slug, title = "bad-picture", "The picture cannot be read"
+
+
+class BadArchive(InvalidRequest):
+    """A file that is no archive, or one that is broken or would unpack to more than there may be."""
+
+    slug, title = "bad-archive", "The archive cannot be read"
 
 
 class BadNetwork(InvalidRequest):
@@ -147,9 +163,3 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return "There are none."
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"There are {', '.join(repr(n) for n in sorted(names)[:5])}{more}."
-
-
-class ProbeSetChanged(Conflict):
-    """A probe set, or an image of it, is not what it was when it was registered."""
-
-    slug, title = "probe-set-changed", "The probe set has changed"

@@ -58,19 +58,18 @@ def create(  # noqa: PLR0913  # an atlas's own columns, each by its name
             that with `networks.request_description`, in a transaction of its own, as this one is rolled back.
         InvalidRequest: the network cannot be used, with its error; the key is too long; or the weight is none.
         Conflict: the key was used with another wish.
+        NotFound, ProbeSetChanged: its probe set is not there, or not ready.
         OverQuota: the owner has too many unfinished atlases, or asks for too many unit-images.
     """
     _check_key(idempotency_key)
     _check_weight(weight)
-    spec = _normalised(spec)
+    spec = _normalised(session, spec)
     lock_owner(session, owner)
     if (earlier := _by_key(session, owner, idempotency_key)) is not None:
         return _same(earlier, spec, device_kind, priority, weight), False
     network = networks.find(session, spec.network)
     _check_usable(network, spec)
     check_spec(network, spec)
-    if spec.probe is not None:
-        find_set(session, spec.probe.set)
     images = quotas.images_of(session, network, spec)
     quotas.check_size(images, max_images)
     quotas.check_open(session, owner, max_open)
@@ -183,10 +182,11 @@ def _move_shards(session: Session, atlas_id: str, sources: Sequence[ShardState],
     return count
 
 
-def _normalised(spec: AtlasSpec) -> AtlasSpec:
-    """The same wish, said once: layers without repeats, units ascending."""
+def _normalised(session: Session, spec: AtlasSpec) -> AtlasSpec:
+    """The same wish, said once: layers without repeats, units ascending, the probe set by its id."""
     layers = tuple(dict.fromkeys(spec.layers))
-    return spec.model_copy(update={"layers": layers, "units": tuple(sorted(set(spec.units)))})
+    probe = spec.probe and spec.probe.model_copy(update={"set": find_set(session, spec.probe.set).id})
+    return spec.model_copy(update={"layers": layers, "units": tuple(sorted(set(spec.units))), "probe": probe})
 
 
 def _check_key(key: str | None) -> None:

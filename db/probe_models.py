@@ -39,11 +39,12 @@ class ProbeSet(Base):
     owner: Mapped[str] = mapped_column(String(64))
     state: Mapped[str] = mapped_column(String(12), default=ProbeSetState.FILLING, index=True)
     labels: Mapped[list[Any]] = mapped_column(default=list)  # names; empty where the images have none
+    labels_fixed: Mapped[bool] = mapped_column(default=False)  # settled beforehand; else each new one is added
     images: Mapped[int] = mapped_column(default=0)
     skipped: Mapped[int] = mapped_column(default=0)
     duplicates: Mapped[int] = mapped_column(default=0)  # images that came again and were left out
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
-    content_hash: Mapped[str | None] = mapped_column(String(64))  # of every image's key and label, in order
+    content_hash: Mapped[str | None] = mapped_column(String(64))  # of every image's key and label, in order, so far
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 
@@ -64,12 +65,13 @@ class ProbeImage(Base):
 
 
 class ProbeSkip(Base):
-    """A file that could not become an image of its set, or an image that a pass could not read."""
+    """A file that did not become an image of its set, or an image that a pass could not read."""
 
     __tablename__ = "probe_skips"
+    __table_args__ = (UniqueConstraint("set_id", "name"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    set_id: Mapped[str] = mapped_column(ForeignKey("probe_sets.id"), index=True)
+    set_id: Mapped[str] = mapped_column(ForeignKey("probe_sets.id"))
     name: Mapped[str] = mapped_column(String(500))
     reason: Mapped[str] = mapped_column(Text)
 

@@ -1,7 +1,7 @@
 """What a worker has computed of a shard, as `db.leases.commit_shard` stores it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -97,4 +97,4 @@ def _picture_rows(lease: PreferredLease, rows: Sequence[PictureRow], moment: dat
         "shard_id": lease.shard_id,
         "created_at": moment,
     }
-    return [{**asdict(row), **shared} for row in sorted(rows, key=lambda row: (row.seed, row.unit))]
+    return [{**vars(row), **shared} for row in sorted(rows, key=lambda row: (row.seed, row.unit))]

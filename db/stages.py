@@ -18,11 +18,11 @@ MERGE_SECONDS = 5.0
 """A guess at what it costs to put the answers together."""
 
 
-def go_on(session: Session, atlas: Atlas, shard: Shard, result: Result) -> None:
-    """After `shard` of the locked atlas was done: plan the next stage, if that was the last of this one."""
-    if shard.kind == ShardKind.PROBE and not _are_open(session, atlas, ShardKind.PROBE):
+def go_on(session: Session, atlas: Atlas, kind: str, result: Result) -> None:
+    """After a shard of the locked atlas was done: plan the next stage, if that was the last of this one."""
+    if kind == ShardKind.PROBE and not _are_open(session, atlas, ShardKind.PROBE):
         _add(session, atlas, [ShardSpec(kind=ShardKind.MERGE, cost_seconds=MERGE_SECONDS)])
-    if shard.kind == ShardKind.MERGE and isinstance(result, Merged):
+    if kind == ShardKind.MERGE and isinstance(result, Merged):
         mine = select(ProbePass.id).where(ProbePass.atlas_id == atlas.id).scalar_subquery()
         session.execute(delete(PassPart).where(PassPart.pass_id == mine).execution_options(synchronize_session=False))
         _add(session, atlas, result.views)

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import Row, bindparam, select
+from sqlalchemy.orm import Session
 
 from core.specs import AtlasSpec, LayerInfo, NetworkSource, ProbeWish, Recipe, ShardKind, Side
 from db import quotas
 from db.models import Atlas, Layer, Network, Picture, Shard
+from db.models import Recipe as Recipes
 from db.probe_models import PassPart, ProbePass, TopImage
 
 Layers = tuple[tuple[int, LayerInfo], ...]
@@ -72,7 +73,6 @@ class PassLease(Lease):
     pass_id: int
     set_id: str
     set_name: str
-    set_hash: str  # of its content
     wish: ProbeWish
 
     @property
@@ -85,7 +85,6 @@ class ProbeLease(PassLease):
     """A range of the set's images, to put through the network."""
 
     layers: Layers
-    labels: int  # how many the set has
     images: int  # of the whole set
     batch: int  # images in a batch
     first: int
@@ -101,8 +100,8 @@ class MergeLease(PassLease):
     """Every range's answers, to be put together."""
 
     layers: Layers
+    units: tuple[int, ...]  # of every layer, that views are wanted of; empty: all
     parts: Mapping[int, Sequence[str]]  # layer id -> keys in the store, in the order of the images
-    labels: int  # how many the set has
     images: int  # of the whole set
 
     @property
@@ -142,97 +141,75 @@ class BackwardLease(PassLease):
 
 def read_lease(session: Session, shard_id: int, token: str, worker_id: str) -> Lease:
     """The lease of a shard that was just leased under `token`."""
-    whole = joinedload(Shard.layer), joinedload(Shard.recipe), joinedload(Atlas.network)
-    statement = select(Shard, Atlas).join(Atlas, Atlas.id == Shard.atlas_id).where(Shard.id == shard_id)
-    found = session.execute(statement.options(*whole).execution_options(populate_existing=True))
-    shard, atlas = found.one()
-    network = atlas.network
+    row = session.connection().execute(_WORK, {"shard": shard_id}).one()
     common = {
-        "shard_id": shard.id,
-        "atlas_id": shard.atlas_id,
+        "shard_id": shard_id,
+        "atlas_id": row.atlas_id,
         "token": token,
         "worker_id": worker_id,
-        "attempt": shard.attempts,
-        "network": NetworkSource.model_validate(network.source),
-        "network_weights_hash": network.weights_hash or "",
+        "attempt": row.attempts,
+        "network": NetworkSource.model_validate(row.source),
+        "network_weights_hash": row.weights_hash or "",
     }
-    if shard.kind == ShardKind.PREFERRED:
-        return _preferred(session, shard, common)
-    return _of_pass(session, atlas, shard, common)
+    if row.kind == ShardKind.PREFERRED:
+        return _preferred(session, row, common)
+    return _of_pass(session, row, common)
 
 
-def _preferred(session: Session, shard: Shard, common: dict[str, Any]) -> PreferredLease:
-    layer_id, layer = _layer_of(shard)
-    if shard.recipe is None or shard.recipe_hash is None:
-        raise ValueError(f"shard {shard.id} has no recipe")
+def _preferred(session: Session, row: Row[Any], common: dict[str, Any]) -> PreferredLease:
     return PreferredLease(
         **common,
-        layer=layer,
-        layer_id=layer_id,
-        recipe=Recipe.model_validate(shard.recipe.spec),
-        recipe_hash=shard.recipe_hash,
-        addresses=_missing(session, shard),
+        layer=LayerInfo.model_validate(row.info),
+        layer_id=row.layer_id,
+        recipe=Recipe.model_validate(row.spec),
+        recipe_hash=row.recipe_hash,
+        addresses=_missing(session, row),
     )
 
 
-def _of_pass(session: Session, atlas: Atlas, shard: Shard, common: dict[str, Any]) -> PassLease:
-    found = session.scalars(select(ProbePass).where(ProbePass.atlas_id == atlas.id)).one()
+def _of_pass(session: Session, row: Row[Any], common: dict[str, Any]) -> PassLease:
+    found = session.scalars(select(ProbePass).where(ProbePass.atlas_id == row.atlas_id)).one()
+    spec = AtlasSpec.model_validate(row.wish)
     common |= {
         "pass_id": found.id,
         "set_id": found.set_id,
         "set_name": found.set.name,
-        "set_hash": found.set.content_hash or "",
         "wish": ProbeWish.model_validate(found.spec),
     }
-    match ShardKind(shard.kind):
+    match ShardKind(row.kind):
         case ShardKind.PROBE:
             return ProbeLease(
                 **common,
-                layers=pass_layers(atlas.network, AtlasSpec.model_validate(atlas.spec)),
-                labels=len(found.set.labels),
+                layers=pass_layers(found.network, spec),
                 images=found.set.images,
                 batch=found.batch,
-                first=shard.first,
-                last=shard.last,
+                first=row.first,
+                last=row.last,
             )
         case ShardKind.MERGE:
             return MergeLease(
                 **common,
-                layers=pass_layers(atlas.network, AtlasSpec.model_validate(atlas.spec)),
+                layers=pass_layers(found.network, spec),
+                units=spec.units,
                 parts=_parts(session, found.id),
-                labels=len(found.set.labels),
                 images=found.set.images,
             )
         case _:
-            layer_id, layer = _layer_of(shard)
-            tops = _tops(session, found.id, layer_id, shard.units)
-            return BackwardLease(**common, layer=layer, layer_id=layer_id, units=tuple(shard.units), tops=tops)
+            tops = _tops(session, found.id, row.layer_id, row.units)
+            layer = LayerInfo.model_validate(row.info)
+            return BackwardLease(**common, layer=layer, layer_id=row.layer_id, units=tuple(row.units), tops=tops)
 
 
 def pass_layers(network: Network, spec: AtlasSpec) -> Layers:
     """The layers that a pass looks at: those that the atlas covers."""
-    return tuple((layer.id, _info(layer)) for layer in quotas.chosen_layers(network, spec))
+    return tuple((layer.id, LayerInfo.model_validate(layer.info)) for layer in quotas.chosen_layers(network, spec))
 
 
-def _layer_of(shard: Shard) -> tuple[int, LayerInfo]:
-    if shard.layer is None:
-        raise ValueError(f"shard {shard.id} has no layer")
-    return shard.layer.id, _info(shard.layer)
-
-
-def _info(layer: Layer) -> LayerInfo:
-    return LayerInfo.model_validate(layer.info)
-
-
-def _missing(session: Session, shard: Shard) -> tuple[tuple[int, int], ...]:
-    stored = select(Picture.unit, Picture.seed).where(
-        Picture.layer_id == shard.layer_id,
-        Picture.recipe_hash == shard.recipe_hash,
-        Picture.seed < shard.seeds,
-        Picture.unit.between(shard.units[0], shard.units[-1]),
-    )
-    present = set(session.execute(stored))
-    wanted = ((unit, seed) for unit in shard.units for seed in range(shard.seeds))
+def _missing(session: Session, work: Row[Any]) -> tuple[tuple[int, int], ...]:
+    span = {"first": work.units[0], "last": work.units[-1]}
+    of_it = {"layer": work.layer_id, "recipe": work.recipe_hash, "seeds": work.seeds, **span}
+    present = set(session.connection().execute(_STORED, of_it))
+    wanted = ((unit, seed) for unit in work.units for seed in range(work.seeds))
     return tuple(address for address in wanted if address not in present)
 
 
@@ -254,3 +231,23 @@ def _tops(session: Session, pass_id: int, layer_id: int, units: list[int]) -> tu
         for row in rows
         if row.unit in set(units)
     )
+
+
+# --- the statements of every shard, made once: building them takes longer than running them --------------------------
+
+_WORK = (
+    select(Shard.atlas_id, Shard.kind, Shard.layer_id, Shard.recipe_hash, Shard.units, Shard.seeds, Shard.attempts)
+    .add_columns(Shard.first, Shard.last, Layer.info, Network.source, Network.weights_hash, Recipes.spec)
+    .add_columns(Atlas.spec.label("wish"))
+    .join_from(Shard, Atlas, Atlas.id == Shard.atlas_id)
+    .join(Network, Network.id == Atlas.network_id)
+    .outerjoin(Layer, Layer.id == Shard.layer_id)
+    .outerjoin(Recipes, Recipes.hash == Shard.recipe_hash)
+    .where(Shard.id == bindparam("shard"))
+)
+_STORED = select(Picture.unit, Picture.seed).where(
+    Picture.layer_id == bindparam("layer"),
+    Picture.recipe_hash == bindparam("recipe"),
+    Picture.seed < bindparam("seeds"),
+    Picture.unit.between(bindparam("first"), bindparam("last")),
+)

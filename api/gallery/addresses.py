@@ -33,9 +33,14 @@ def picture_search(search_id: str) -> str:
     return f"/searches/{quote(search_id)}"
 
 
-def probe_set(set_id: str) -> str:
+def probe_sets(**query: object) -> str:
+    """The page of all probe sets."""
+    return _with("/probe-sets", query)
+
+
+def probe_set(name: str, **query: object) -> str:
     """The page of a probe set."""
-    return f"/probe-sets/{quote(set_id)}"
+    return _with(f"/probe-sets/{quote(name)}", query)
 
 
 def probe_image(set_id: str, number: int) -> str:

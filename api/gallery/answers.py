@@ -113,7 +113,7 @@ def answers_part(
     made = _made(page)
     return AnswersPart(
         probe=answers.probe,
-        set_address=addresses.probe_set(answers.probe.set_id),
+        set_address=addresses.probe_set(answers.probe.set),
         sets=[Choice(each.set, here.at(set=each.set), each.id == answers.probe.id) for each in passes],
         kinds=[VIEWS[kind] for kind in kinds],
         rows=_rows(answers, kinds, here),

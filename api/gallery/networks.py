@@ -85,7 +85,7 @@ def network_page(session: Session, name: str, asked_style: str, *, images: bool 
         units=sum(strip.layer.units for strip in strips if recipes[strip.layer.name]),
         shows=_shows(name, word, images=images) if style and passes else [],
         images=images,
-        probes=[Probe(each.set, addresses.probe_set(each.set_id), each.images) for each in passes],
+        probes=[Probe(each.set, addresses.probe_set(each.set), each.images) for each in passes],
     )
 
 

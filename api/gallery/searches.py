@@ -99,7 +99,7 @@ def picture_page(search: PictureSearchView) -> PicturePage:
         network=network,
         network_address=addresses.network(network),
         probe=search.probe,
-        set_address=addresses.probe_set(search.probe.set_id),
+        set_address=addresses.probe_set(search.probe.set),
         picture=f"/api/v1/searches/{search.id}/picture",
         waits=search.state == SearchState.QUEUED,
         error=search.error,

@@ -71,6 +71,15 @@ def plural(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def bytes_words(number: float) -> str:
+    """3200000 -> '3.2 MB'."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
 def value(number: float | None) -> str:
     """An activation, to about three digits: 71.234 -> '71.2'."""
     if number is None:
@@ -228,7 +237,7 @@ def _settings(spec: Spec) -> str:
 FILTERS = {
     f.__name__: f
     for f in (
-        count, plural, value, percent, duration, seconds, ago, shape, window_size, window_share, first_name,
-        unit_ranges, recipe_words,
+        count, plural, bytes_words, value, percent, duration, seconds, ago, shape, window_size, window_share,
+        first_name, unit_ranges, recipe_words,
     )
 }  # fmt: skip

@@ -9,6 +9,7 @@ from api.problems import MEDIA_TYPE, Problem
 from api.security import callers, scopes
 from api.security.cookies import SESSION
 from api.services import services
+from api.uploads import ARCHIVES
 from core.picture_formats import FORMATS
 from core.specs import Scope
 
@@ -21,6 +22,7 @@ TAGS = [
     {"name": "Atlases", "description": "Asking for pictures, and how far that is"},
     {"name": "Units", "description": "What came of it, unit by unit"},
     {"name": "Pictures", "description": "The pictures and their thumbnails"},
+    {"name": "Probe sets", "description": "Named collections of images to put before a network"},
     {"name": "Answers", "description": "What units answer to in the images of a probe set, and searches by it"},
     {"name": "Recipes", "description": "How pictures are made"},
     {"name": "Service", "description": "Workers, queues and health"},
@@ -45,17 +47,20 @@ _IN_ADDRESSES = {
     "recipe": "Name of the recipe",
     "atlas_id": "The atlas's `id`",
     "picture_id": "The picture's `id`",
+    "set_id": "The probe set's `id`",
+    "number": "Number of the image in its set, from 0",
     "search_id": "The search's `id`",
     "key": "SHA-256 of the sheet or views, 64 hex digits",
 }
-_PICTURE = {"type": "string", "format": "binary"}
+_BYTES = {"type": "string", "format": "binary"}
 _FILES = {
     "searches.search_by_picture": {
         "multipart/form-data": {
-            "schema": {"type": "object", "properties": {"picture": _PICTURE}, "required": ["picture"]}
+            "schema": {"type": "object", "properties": {"picture": _BYTES}, "required": ["picture"]}
         },
-        **{each.media_types[0]: {"schema": _PICTURE} for each in FORMATS},
-    }
+        **{each.media_types[0]: {"schema": _BYTES} for each in FORMATS},
+    },
+    "sets.add_images": {kind: {"schema": _BYTES} for kind in ARCHIVES["sets.add_images"]},
 }
 """By endpoint: bodies that are files, which APIFlask knows nothing of."""
 NO_NUL = r"^[^\x00]*$"

@@ -30,7 +30,9 @@ def check_media_type() -> None:
     if uploads.is_upload() or request.endpoint is None:  # None: there is no such address, or not with this method
         return
     has_body = bool(request.content_length) or request.headers.get("Transfer-Encoding")
-    if request.path.startswith("/api/") and has_body and not request.is_json:
+    types = uploads.body_types()
+    is_taken = request.mimetype in types or (request.is_json and "application/json" in types)
+    if request.path.startswith("/api/") and has_body and not is_taken:
         raise UnsupportedMediaType(
-            f"The body is {request.mimetype or 'of no stated type'!r}.", "Send application/json in Content-Type."
+            f"The body is {request.mimetype or 'of no stated type'!r}.", f"Send {' or '.join(types)} in Content-Type."
         )

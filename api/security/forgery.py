@@ -17,7 +17,7 @@ from api.security.cookies import FORM, SESSION, read_cookie, set_cookie
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 FIELD = "form"
 LOG_IN = "login.enter"
-FOR_ANYBODY = frozenset({LOG_IN, "gallery.send_picture"})
+FOR_ANYBODY = frozenset({LOG_IN, "gallery.send_picture", "gallery.add_probe_set", "gallery.delete_probe_set"})
 """Forms that a browser without a login may send too."""
 
 

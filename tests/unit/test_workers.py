@@ -15,10 +15,10 @@ from db.work import Lease, PreferredLease
 from deepvis.networks import import_checkpoint
 from deepvis.preferred import PreferredPicture
 from store import MemoryStore
-from workers.committer import sheet_groups
 from workers.device import choose_device, choose_threads
 from workers.held import HeldLeases
 from workers.networks import ENGINES_KEPT, Networks
+from workers.pictures import sheet_groups
 from workers.stopping import StopFlag
 
 DEMO = NetworkSource(name="demo", kind="bundled", builder="demo")

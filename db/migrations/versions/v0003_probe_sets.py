@@ -33,6 +33,7 @@ def _create_probe_sets() -> None:
         sa.Column("owner", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("labels_fixed", sa.Boolean(), nullable=False),
         sa.Column("images", sa.Integer(), nullable=False),
         sa.Column("skipped", sa.Integer(), nullable=False),
         sa.Column("duplicates", sa.Integer(), nullable=False),
@@ -66,8 +67,8 @@ def _create_probe_sets() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["set_id"], ["probe_sets.id"], name=op.f("fk_probe_skips_set_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_probe_skips")),
+        sa.UniqueConstraint("set_id", "name", name=op.f("uq_probe_skips_set_id_name")),
     )
-    op.create_index(op.f("ix_probe_skips_set_id"), "probe_skips", ["set_id"])
 
 
 def _create_passes() -> None:
