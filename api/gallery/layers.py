@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from api.gallery import addresses
+from api.gallery.grid import Grid, grid_items
 from api.gallery.styles import Choice, Style, choices, choose, styles_of
 from api.gallery.units import Neighbour
 from api.gallery.words import Address, alt, plural
@@ -15,7 +17,7 @@ from core.specs import MAX_SEEDS, LayerInfo
 from db.models import PictureState
 from db.queries.networks import NetworkView
 from db.queries.recipes import RecipeItem, recipes_of_network
-from db.queries.units import UnitPage, list_units
+from db.queries.units import FoundUnits, find_units
 
 MOST_UNITS = 4608
 """Units on one page: one more page than this only where a layer has more."""
@@ -38,26 +40,16 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """What the links and alternative texts of a grid have in common: a unit's number goes in between."""
-
-    unit_prefix: str
-    unit_suffix: str
-    alt_prefix: str
-    alt_suffix: str
-
-
-@dataclass(frozen=True)
 class LayerPage:
     """Everything on the page of a layer."""
 
-    units: UnitPage
+    layer: LayerInfo
+    items: Markup  # HTML of each unit; empty where none matches
     style: Style | None
     asked: Asked
     styles: list[Choice]
     seeds: list[Choice]
     sorts: list[Choice]
-    grid: Grid
     summary: str
     address: str  # without a filter
     next_page: str
@@ -88,18 +80,18 @@ def layer_page(session: Session, network: NetworkView, name: str, wanted: Asked)
     styles = styles_of(pictured.get(name, []))
     style = choose(styles, wanted.style)
     wanted = replace(wanted, style=style.word if style else "")
-    units = _units(session, network.name, name, style, wanted)
+    units = _units(session, (network.name, name), style, wanted, pictured.get(name))
     if wanted.seed >= max(1, units.seeds):
         return layer_page(session, network, name, replace(wanted, seed=0))
     above, below = around(network, pictured, name)
     return LayerPage(
-        units=units,
+        layer=next(layer for layer in network.layers if layer.name == name),
+        items=grid_items(units, _grid(units, style, wanted.seed)),
         style=style,
         asked=wanted,
         styles=choices(styles, style, lambda word: _at(units, wanted, recipe=word)),
         seeds=[Choice(str(n), _at(units, wanted, seed=n or ""), n == wanted.seed) for n in range(units.seeds)],
         sorts=[Choice(words, _at(units, wanted, sort=sort), sort == wanted.sort) for sort, words in SORTS.items()],
-        grid=_grid(units, style, wanted.seed),
         summary=_summary(units, wanted),
         address=_at(units, wanted, q=""),
         next_page=_at(units, wanted, cursor=units.next_cursor) if units.next_cursor else "",
@@ -117,8 +109,11 @@ def around(
     return (shown[place - 1] if place else None), (shown[place + 1] if place + 1 < len(shown) else None)
 
 
-def _units(session: Session, network: str, name: str, style: Style | None, wanted: Asked) -> UnitPage:
-    return list_units(
+def _units(
+    session: Session, layer: tuple[str, str], style: Style | None, wanted: Asked, recipes: Sequence[RecipeItem] | None
+) -> FoundUnits:
+    network, name = layer
+    return find_units(
         session,
         network,
         name,
@@ -128,31 +123,33 @@ def _units(session: Session, network: str, name: str, style: Style | None, wante
         q=wanted.q,
         limit=MOST_UNITS,
         cursor=wanted.cursor or None,
+        recipes=recipes,
     )
 
 
-def _at(units: UnitPage, wanted: Asked, **changes: object) -> str:
+def _at(units: FoundUnits, wanted: Asked, **changes: object) -> str:
     """The address of the same layer, seen a little differently."""
     query = {"recipe": wanted.style, "seed": wanted.seed or "", "sort": wanted.sort, "q": wanted.q, **changes}
-    usual = query["sort"] == "unit"
-    return addresses.layer(units.network, units.layer.name, **{**query, "sort": "" if usual else query["sort"]})
+    query["sort"] = "" if query["sort"] == "unit" else query["sort"]
+    return addresses.layer(units.layer.network.name, units.layer.name, **query)
 
 
-def _grid(units: UnitPage, style: Style | None, seed: int) -> Grid:
+def _grid(units: FoundUnits, style: Style | None, seed: int) -> Grid:
     """Made once with a number that stands for every unit's, and cut there."""
     word, title = (style.word, style.title) if style else ("", "")
-    address = addresses.unit(units.network, units.layer.name, _NUMBER, recipe=word, seed=seed or "")
-    words = alt(Address(units.network, units.layer.name, _NUMBER), title, seed)
+    address = addresses.unit(units.layer.network.name, units.layer.name, _NUMBER, recipe=word, seed=seed or "")
+    words = alt(Address(units.layer.network.name, units.layer.name, _NUMBER), title, seed)
     return Grid(*address.split(_NUMBER), *words.split(_NUMBER))
 
 
-def _summary(units: UnitPage, wanted: Asked) -> str:
-    states = Counter(item.state for item in units.items)
+def _summary(units: FoundUnits, wanted: Asked) -> str:
+    states = Counter(picture.state for picture in units.pictures.values())
+    missing = sum(unit not in units.pictures for unit in units.units)
     told = [
         plural(units.total, "unit") + (f" with “{wanted.q}” in the name" if wanted.q else ""),
         f"{states[PictureState.DEAD]:,} dead" if states[PictureState.DEAD] else "",
         f"{states[PictureState.NON_FINITE]:,} not finite" if states[PictureState.NON_FINITE] else "",
-        f"{states[None]:,} not made yet" if states[None] else "",
+        f"{missing:,} not made yet" if missing else "",
     ]
     return " · ".join(words for words in told if words)
 

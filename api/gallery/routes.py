@@ -199,7 +199,7 @@ def layer(name: str, layer_name: str) -> str:
     with services().sessions() as session:
         found = get_network(session, name)
         page = layers.layer_page(session, found, layer_name, layers.asked(request.args))
-    return render_template("layer.html", section="networks", network=found, page=page, layer=page.units.layer)
+    return render_template("layer.html", section="networks", network=found, page=page, layer=page.layer)
 
 
 @blueprint.get("/networks/<name>/layers/<path:layer_name>/units/<int:number>")

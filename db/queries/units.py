@@ -1,6 +1,7 @@
 """Reads of units: the grid of a layer, and one unit with all its pictures."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from math import inf
 from typing import Literal
@@ -19,6 +20,7 @@ from db.queries.strips import LabelHit, LayerStrip, find_labels, layer_strip
 from db.queries.unit_items import Shown, UnitItem, shown_pictures, unit_item
 
 __all__ = [
+    "FoundUnits",
     "LabelHit",
     "LayerStrip",
     "RecipePictures",
@@ -26,11 +28,14 @@ __all__ = [
     "UnitPage",
     "UnitView",
     "find_labels",
+    "find_units",
     "get_unit",
     "layer_strip",
     "list_units",
 ]
 
+MOST_LISTED = 200
+"""Units that are asked for one by one."""
 Key = tuple[float, int]
 """Where a unit stands in a list: (0, unit), or (minus its strength, unit) with infinity for no activation."""
 
@@ -92,10 +97,54 @@ def list_units(  # noqa: PLR0913  # all that a page of units can be asked for
         UnknownNetwork, UnknownLayer, UnknownRecipe: a name is not there.
         InvalidRequest: the cursor is not one of this list, or there is no such seed.
     """
+    found = find_units(session, network, layer, shown=shown, seed=seed, sort=sort, q=q, limit=limit, cursor=cursor)
+    pictures = found.pictures
+    return UnitPage(
+        network=network,
+        layer=LayerInfo.model_validate(found.layer.info),
+        recipe=found.recipe,
+        recipes=found.recipes,
+        seed=seed,
+        seeds=found.seeds,
+        total=found.total,
+        items=tuple(unit_item(found.layer.network, found.layer, unit, pictures.get(unit)) for unit in found.units),
+        next_cursor=found.next_cursor,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundUnits:
+    """What `UnitPage` is made of, for who shows thousands: an object for each costs more than all the rest."""
+
+    layer: Layer  # with its network
+    recipe: RecipeItem | None
+    recipes: tuple[RecipeItem, ...]
+    seeds: int
+    total: int
+    units: Sequence[int]  # in their order
+    pictures: dict[int, Shown]  # by unit
+    next_cursor: str | None
+
+
+def find_units(  # noqa: PLR0913  # as list_units
+    session: Session,
+    network: str,
+    layer: str,
+    *,
+    shown: str | None,
+    seed: int,
+    sort: Literal["unit", "activation"],
+    q: str,
+    limit: int,
+    cursor: str | None,
+    recipes: Sequence[RecipeItem] | None = None,
+) -> FoundUnits:
+    """As `list_units`; `recipes` saves asking what the layer has pictures of."""
     if not 0 <= seed < MAX_SEEDS:
         raise InvalidRequest(f"There is no seed {seed}.", f"Seeds are 0 to {MAX_SEEDS - 1}.")
     found = _layer(session, network, layer)
-    recipes = recipes_of_layers(session, [found.id])[found.id]
+    if recipes is None:
+        recipes = recipes_of_layers(session, [found.id])[found.id]
     recipe = choose_recipe(recipes, shown)
     units = _labelled(found, q)
     keys = _keys(session, found, recipe, seed, units) if sort == "activation" else [(0.0, unit) for unit in units]
@@ -103,16 +152,15 @@ def list_units(  # noqa: PLR0913  # all that a page of units can be asked for
         key = (inf if after[0] is None else after[0], after[1])
         keys = [k for k in keys if k > key]
     page, following = cut(keys[: limit + 1], limit, _cursor)
-    pictures = _pictures(session, found, recipe, seed, [unit for _, unit in page])
-    return UnitPage(
-        network=network,
-        layer=LayerInfo.model_validate(found.info),
+    page_units = [unit for _, unit in page]
+    return FoundUnits(
+        layer=found,
         recipe=recipe,
         recipes=tuple(recipes),
-        seed=seed,
         seeds=_seeds(session, found, recipe),
         total=len(units),
-        items=tuple(unit_item(found.network, found, unit, pictures.get(unit)) for _, unit in page),
+        units=page_units,
+        pictures=_pictures(session, found, recipe, seed, page_units),
         next_cursor=following,
     )
 
@@ -178,10 +226,13 @@ def _cursor(key: Key) -> str:
 def _pictures(
     session: Session, layer: Layer, recipe: RecipeItem | None, seed: int, units: Sequence[int]
 ) -> dict[int, Shown]:
-    if recipe is None:
+    if recipe is None or not units:
         return {}
     mine = (Picture.layer_id == layer.id, Picture.recipe_hash == recipe.hash, Picture.seed == seed)
-    rows = session.execute(shown_pictures().where(*mine, Picture.unit.in_(units)))
+    # A list of thousands costs more than the rows in between that nobody asked for.
+    few = len(units) <= MOST_LISTED
+    these = Picture.unit.in_(units) if few else Picture.unit.between(min(units), max(units))
+    rows = session.connection().execute(shown_pictures().where(*mine, these))
     return {picture.unit: picture for picture in map(Shown._make, rows)}
 
 
