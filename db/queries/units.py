@@ -232,7 +232,7 @@ def _pictures(
     # A list of thousands costs more than the rows in between that nobody asked for.
     few = len(units) <= MOST_LISTED
     these = Picture.unit.in_(units) if few else Picture.unit.between(min(units), max(units))
-    rows = session.connection().execute(shown_pictures().where(*mine, these))
+    rows = session.connection().execute(shown_pictures().where(*mine, these)).all()
     return {picture.unit: picture for picture in map(Shown._make, rows)}
 
 
