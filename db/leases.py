@@ -203,6 +203,12 @@ def reap_expired(session: Session, atlas_id: str, max_attempts: int) -> list[int
     return waiting
 
 
+def last_workers(session: Session, shard_ids: Collection[int]) -> dict[int, str]:
+    """The worker that each of the shards was last leased to, by shard."""
+    found = select(Shard.id, Shard.lease_worker).where(Shard.id.in_(shard_ids)).order_by(Shard.id)
+    return {shard_id: worker or "?" for shard_id, worker in session.execute(found)}
+
+
 def count_held(session: Session) -> int:
     """How many leases somebody may still commit under, whether or not they have run out."""
     return session.scalar(select(func.count()).where(Shard.state == ShardState.RUNNING)) or 0

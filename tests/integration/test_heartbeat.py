@@ -11,7 +11,7 @@ from broker.messages import waiting
 from core.errors import NotReady
 from core.settings import load_settings
 from core.specs import DeviceKind
-from db import clock, dispatch
+from db import clock, dispatch, leases
 from db.migrate import upgrade
 from db.models import Shard, Share
 from tests.integration.records import describe, running_atlas, shards
@@ -81,6 +81,20 @@ def test_shards_whose_message_could_not_be_sent_wait_for_one_at_once(ledger: Led
 
     with ledger.sessions() as session:
         assert dispatch.outstanding(session).total() == 0
+
+
+def test_leases_that_ran_out_are_told_with_their_atlas_and_who_lost_them(
+    ledger: Ledger, housekeeper: Housekeeper, caplog: pytest.LogCaptureFixture
+):
+    with ledger.sessions.begin() as session:
+        describe(session)
+        atlas_id = running_atlas(session)
+        assert leases.lease_shard(session, 1, "lost-one", -1)
+
+    housekeeper._reap()
+
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line == f"atlas {atlas_id}: leases ran out, to be done again: shards 1 of lost workers lost-one"
 
 
 def test_messages_that_count_as_lost_do_not_pile_up_behind_slow_work(tmp_path: Path, redis: Redis):
