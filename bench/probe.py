@@ -53,8 +53,9 @@ def _compare(engine: Engine, layers: Sequence[LayerInfo], what: str, decoded: li
     ratios = sorted(ours / bare for bare, ours in rounds)
     bare, ours = (IMAGES / statistics.median(side) for side in zip(*rounds, strict=True))
     print(
-        f"{what:17} bare {bare:6.1f} images/s, pass {ours:6.1f} images/s: {statistics.median(ratios):.2f} of bare's time"
-        f" ({ratios[0]:.2f} to {ratios[-1]:.2f}); 1.3 million images in {WHOLE_SET / ours / 3600:.1f} h"
+        f"{what:17} bare {bare:6.1f} images/s, pass {ours:6.1f} images/s: "
+        f"{statistics.median(ratios):.2f} of bare's time ({ratios[0]:.2f} to {ratios[-1]:.2f}); "
+        f"1.3 million images in {WHOLE_SET / ours / 3600:.1f} h"
     )
 
 

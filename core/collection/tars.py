@@ -9,10 +9,10 @@ import gzip
 import json
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from core.collection.items import MAX_LABEL_CHARACTERS, Found, Skipped
 from core.collection.names import folder_label, is_called_an_image, is_clutter, presentable, tidy, why_unusable
@@ -27,7 +27,8 @@ _HEADERS = frozenset({
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK
 })  # fmt: skip
 _BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError)
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
+_BAD_HEADERS = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]  # undocumented
+_OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
 
 
 def is_tar(start: bytes) -> bool:
@@ -163,11 +164,11 @@ class _Header(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
         try:
             found = super().frombuf(buf, encoding, errors)
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+        except _BAD_HEADERS as error:
             raise _broken(error) from error
         if found.type in _HEADERS and found.size > MOST_HEADER_BYTES:
             raise BadArchive(f"A header of the tar has {found.size} bytes.", f"At most {MOST_HEADER_BYTES} may be.")
-        return cast(_Header, found)
+        return found
 
 
 class _Counted:
