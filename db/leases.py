@@ -90,12 +90,13 @@ def lease_shard(  # noqa: PLR0913  # the shard, and all of the worker that matte
     A worker on a device of `device_kind` takes no shard that asks for another; one of "any" takes all.
     Asked again with the same `token` (see `db.ids.new_token`), it is the same lease and the same attempt.
     """
-    given = {"shard": shard_id, "worker": worker_id, "token": token or new_token(), "lasting": lease_seconds}
+    token = token or new_token()
+    given = {"shard": shard_id, "worker": worker_id, "token": token, "lasting": lease_seconds}
     execute = session.connection().scalar
     taken = execute(_take(device_kind), {**given, "most": max_attempts})
     if taken is None and execute(_TAKEN_BEFORE, given) is None:
         return None
-    return _lease(session, shard_id, given["token"], worker_id)
+    return _lease(session, shard_id, token, worker_id)
 
 
 def renew(
@@ -107,10 +108,11 @@ def renew(
     """
     connection = session.connection()
     held = connection.execute(_HELD, {"worker": worker_id, "tokens": list(tokens)}).all()
-    for shard_id, token, fraction in held:
+    kept = {token: (shard_id, fraction) for shard_id, token, fraction in held if token is not None}
+    for token, (shard_id, fraction) in kept.items():
         known = min(max(fractions.get(token, fraction), 0.0), 1.0)
         connection.execute(_RENEWED, {"shard": shard_id, "lasting": lease_seconds, "known": known})
-    return {token for _, token, _ in held}
+    return set(kept)
 
 
 def commit_shard(session: Session, lease: Lease, pictures: Sequence[PictureRow]) -> AtlasState:
