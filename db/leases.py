@@ -55,11 +55,7 @@ def lease_shard(  # noqa: PLR0913  # the shard, and all of the worker that matte
     taken = execute(_take(device_kind), {**given, "most": max_attempts})
     if taken is None and execute(_TAKEN_BEFORE, given) is None:
         return None
-<<<<<<< HEAD
     return read_lease(session, shard_id, token, worker_id)
-=======
-    return _lease(session, shard_id, token, worker_id)
->>>>>>> load
 
 
 def renew(
@@ -71,18 +67,11 @@ def renew(
     """
     connection = session.connection()
     held = connection.execute(_HELD, {"worker": worker_id, "tokens": list(tokens)}).all()
-<<<<<<< HEAD
-    for shard_id, token, fraction in held:
-        known = min(max(fractions.get(token or "", fraction), 0.0), 1.0)
-        connection.execute(_RENEWED, {"shard": shard_id, "lasting": lease_seconds, "known": known})
-    return {token for _, token, _ in held if token is not None}
-=======
     kept = {token: (shard_id, fraction) for shard_id, token, fraction in held if token is not None}
     for token, (shard_id, fraction) in kept.items():
         known = min(max(fractions.get(token, fraction), 0.0), 1.0)
         connection.execute(_RENEWED, {"shard": shard_id, "lasting": lease_seconds, "known": known})
     return set(kept)
->>>>>>> load
 
 
 def commit_shard(session: Session, lease: Lease, result: Result) -> AtlasState:

@@ -191,11 +191,7 @@ def _failure(shard: Shard) -> Failure:
     )
 
 
-<<<<<<< HEAD
-def _progress(session: Session, atlases: Sequence[Atlas | Row[*tuple[Any, ...]]]) -> dict[str, Progress]:
-=======
 def _progress(session: Session, atlases: Sequence[Atlas | _Known]) -> dict[str, Progress]:
->>>>>>> load
     """Progress from the tallies and the few shards at work: it costs the same however many shards there are."""
     moment = clock.now(session)
     counted = tallies.of_atlases(session, [atlas.id for atlas in atlases])
@@ -203,11 +199,7 @@ def _progress(session: Session, atlases: Sequence[Atlas | _Known]) -> dict[str, 
     return {atlas.id: _of_atlas(atlas, counted[atlas.id], at_work[atlas.id], moment) for atlas in atlases}
 
 
-<<<<<<< HEAD
-def _at_work(session: Session, atlases: Sequence[Atlas | Row[*tuple[Any, ...]]]) -> dict[str, _AtWork]:
-=======
 def _at_work(session: Session, atlases: Sequence[Atlas | _Known]) -> dict[str, _AtWork]:
->>>>>>> load
     execute = session.connection().execute
     found: dict[str, dict[str, Any]] = {atlas.id: {} for atlas in atlases}
     for atlas_id, *values in execute(_RUNNING, {"atlases": list(found)}):
