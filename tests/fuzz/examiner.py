@@ -31,6 +31,7 @@ SAID_IN_WORDS = (
     "write the lower unit first",  # "9-3": compares two numbers within a text
     "units; leave `units` out",  # sums over ranges
     "blur_width and blur_every go together",  # one field's value for another's
+    "`preferred` is false and there is no `probe`",  # likewise
 )
 
 # A body that is a picture: nobody comes upon one by chance.
