@@ -53,5 +53,5 @@ def _unsigned(values: NDArray[np.float32]) -> Pixels:
     return _to_pixels(255 * (values - least) / (most - least) if most > least else 0 * values)
 
 
-def _to_pixels(values: NDArray[np.float32]) -> Pixels:
+def _to_pixels(values: NDArray[np.floating]) -> Pixels:
     return np.ascontiguousarray(values.round().astype(np.uint8).transpose(1, 2, 0))
