@@ -3,10 +3,14 @@
 from dataclasses import replace
 
 from api.gallery.workers import worker_card, workers_page
+from core.specs import ShardKind
 from db.queries.metrics import QueueDepth
 from db.queries.workers import Job, WorkerDetails, Workforce
 
-JOB = Job("01J", "alexnet", "features.0", tuple(range(64)), "Bold strokes", 0.4, 12.0)
+JOB = Job(
+    atlas_id="01J", network="alexnet", kind=ShardKind.PREFERRED, layer="features.0", units=tuple(range(64)),
+    images=(0, -1), recipe="Bold strokes", fraction=0.4, seconds=12.0,
+)  # fmt: skip
 WORKER = WorkerDetails(
     id="h:1:a", host="gpu-1", pid=1, device="NVIDIA-H100-80GB", device_kind="gpu", versions={"deepvis": "0.1.0"},
     activity="idle", jobs=(JOB,), alive=True, stopped=False, heartbeat_seconds=2.0, up_seconds=7200.0,
@@ -30,6 +34,16 @@ def test_a_worker_at_work() -> None:
         "Speed": "3 a second", "Pictures": "12,345", "Shards": "40, 1 failed", "Last 5 minutes": "30 a minute",
         "Up": "2 hours", "Heartbeat": "just now",
     }  # fmt: skip
+
+
+def test_a_worker_at_a_pass_over_a_probe_set() -> None:
+    reads = replace(JOB, kind=ShardKind.PROBE, layer=None, units=(), images=(64, 127), recipe="")
+    merges = replace(reads, kind=ShardKind.MERGE, images=(0, -1))
+    views = replace(JOB, kind=ShardKind.BACKWARD, recipe="")
+    one, two, three = worker_card(replace(WORKER, jobs=(reads, merges, views))).jobs
+    assert (one.layer, one.what, one.since) == ("all layers", "images 64–127", "40 %, Probe set, for 12 seconds")
+    assert (two.what, two.layer_address) == ("all units", "/networks/alexnet")
+    assert (three.what, three.since) == ("units 0–63", "40 %, Top images, for 12 seconds")
 
 
 def test_an_idle_one_and_one_that_plans() -> None:
