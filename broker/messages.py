@@ -1,4 +1,4 @@
-"""The messages: three task names, each with one id as its only argument."""
+"""The messages: four task names, each with one id as its only argument."""
 
 from enum import IntEnum
 
@@ -8,18 +8,20 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from broker.app import HIGHEST_PRIORITY, ORDERED, queue_name
+from core.activation_specs import ActivationKind
 from core.errors import NotReady
 from core.specs import DeviceKind, Priority
 
 DESCRIBE = "deepvis.describe"
 PLAN = "deepvis.plan"
 SHARD = "deepvis.shard"
+ACTIVATIONS = "deepvis.activations"
 
 
 class Urgency(IntEnum):
     """Which message is taken first, the lowest number; kombu keeps one Redis list for each of 0, 3, 6 and 9."""
 
-    CONTROL = 0  # a plan or a description: others wait for it
+    CONTROL = 0  # a plan, a description or one picture's activations: somebody waits for it
     INTERACTIVE = 3
     BATCH = 6
 
@@ -54,6 +56,16 @@ def send_shard(
         NotReady: the broker does not answer.
     """
     _send(app, SHARD, shard_id, device_kind, Urgency[priority.name])
+
+
+def send_activations(app: Celery, job_id: str, kind: ActivationKind = ActivationKind.PICTURE) -> None:
+    """Ask some worker for the activations of a picture, or of a video, which takes longer.
+
+    Raises:
+        NotReady: the broker does not answer.
+    """
+    urgency = Urgency.CONTROL if kind is ActivationKind.PICTURE else Urgency.INTERACTIVE
+    _send(app, ACTIVATIONS, job_id, DeviceKind.ANY, urgency)
 
 
 def waiting(app: Celery, kind: DeviceKind) -> int:

@@ -107,6 +107,12 @@ class BadPicture(InvalidRequest):
     slug, title = "bad-picture", "The picture cannot be read"
 
 
+class BadVideo(InvalidRequest):
+    """A video file that is broken, of a format that is not taken, holds no pictures, or is over a limit."""
+
+    slug, title = "bad-video", "The video cannot be read"
+
+
 class BadNetwork(InvalidRequest):
     """A network that cannot be built, traced or run."""
 

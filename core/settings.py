@@ -64,6 +64,18 @@ class Settings(BaseSettings):
     max_checkpoint_bytes: int = Field(
         default=2_147_483_648, ge=1, description="largest checkpoint file that is read, in memory as a whole"
     )
+    max_video_bytes: int = Field(default=200_000_000, ge=1, description="largest video file that is read")
+    max_video_pixels: int = Field(
+        default=9_000_000, ge=1, description="largest frame of a video that is decoded, in pixels"
+    )
+    max_video_frames: int = Field(default=20_000, ge=1, description="frames of a video that are read, no more")
+    max_video_seconds: float = Field(default=1200.0, gt=0, description="longest video that is taken")
+    max_recording_bytes: int = Field(
+        default=4_000_000_000, ge=1, description="numbers that one recording may keep, all its layers together"
+    )
+    max_open_activations: int = Field(
+        default=32, ge=1, description="activation jobs of one owner that may be unfinished at once"
+    )
     requests_per_minute: int = Field(
         default=600, ge=1, le=100_000, description="requests a minute with one token, unless the token says otherwise"
     )

@@ -17,7 +17,7 @@ from broker import messages
 from core.errors import NotReady
 from core.settings import Settings
 from core.specs import DeviceKind
-from db import chores, dispatch, networks, planning, workers
+from db import activations, chores, dispatch, networks, planning, workers
 from workers.ledger import LOCK_SECONDS, Ledger
 from workers.troubles import Troubles
 
@@ -100,7 +100,7 @@ class Housekeeper(threading.Thread):
             workers.forget(session)
 
     def _resend_control(self) -> None:
-        """Ask again for plans and descriptions whose message or planner got lost."""
+        """Ask again for plans, descriptions and activations whose message or worker got lost."""
         with self._sessions() as session:
             live = self._live(session)
         with self._sessions.begin(lock_seconds=LOCK_SECONDS) as session:
@@ -113,6 +113,11 @@ class Housekeeper(threading.Thread):
         for name in undescribed:
             log.info("network %s: asked for its description again", name)
             messages.send_describe(self._celery, name)
+        with self._sessions.begin(lock_seconds=LOCK_SECONDS) as session:
+            unanswered = activations.take_unanswered(session)
+        for job_id, job_kind in unanswered:
+            log.info("activations %s: asked for again", job_id)
+            messages.send_activations(self._celery, job_id, job_kind)
 
     def _dispatch(self) -> None:
         """Keep a few messages for every live worker in the broker, whatever the number of shards that wait."""

@@ -72,6 +72,13 @@ def register(app: Celery, child: Child) -> None:
         with log_context(shard=shard_id):
             _run(lambda: run_shard(child.runtime, shard_id), f"shard {shard_id}")
 
+    @app.task(name=messages.ACTIVATIONS)  # type: ignore[untyped-decorator]
+    def activations(job_id: str) -> None:
+        from workers.activations import run_job
+
+        with log_context(activations=job_id):
+            _run(lambda: run_job(child.runtime, job_id), f"activations {job_id}")
+
 
 def _run(work: Callable[[], None], what: str) -> None:
     """Do it; what goes wrong here could not be told to the database, and must not end the worker either."""
