@@ -11,6 +11,7 @@ from deepvis import activations
 from deepvis.engine import Engine
 from deepvis.layers import describe
 from deepvis.networks import find_source, load_network
+from deepvis.pictures import Pixels
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def engine() -> Engine:
     return Engine(load_network(find_source("demo")), precision="float32")
 
 
-def _seen(engine: Engine) -> activations.Pixels:
+def _seen(engine: Engine) -> Pixels:
     image = Image.effect_noise((90, 70), 80).convert("RGB")
     return activations.as_input(image, engine.network.input_shape)
 
@@ -54,7 +55,7 @@ def test_what_is_written_in_place_is_kept_as_it_was(engine: Engine) -> None:
     assert raw.maps["0"].min() < 0
     assert torch.equal(shown.maps["0"], raw.maps["0"].clamp(min=0))
     assert float(raw.probabilities.sum()) == pytest.approx(1)
-    assert not module[0]._forward_hooks
+    assert not any(part._forward_hooks for part in module)
 
 
 def test_tokens_become_a_grid_without_their_class_token(engine: Engine) -> None:
