@@ -200,7 +200,7 @@ def finish(session: Session, lease: ActivationLease, result: ActivationResult, f
         return
     _add_files(session, job.id, files)
     job.result = result.model_dump(mode="json")
-    job.done = job.total = job.total or job.done
+    job.done = job.total = result.frames if job.kind == ActivationKind.RECORDING else len(result.layers)
     _end(session, job, JobState.DONE)
 
 
@@ -298,7 +298,10 @@ def _held(lease: ActivationLease) -> tuple[object, ...]:
 
 
 def _end(session: Session, job: ActivationJob, state: JobState, error: str | None = None) -> None:
-    """The token stays with a finished job: its worker may say so twice."""
+    """The token stays with a finished job: its worker may say so twice. What was sent is not kept any longer."""
+    session.execute(
+        delete_rows(ActivationFile).where(ActivationFile.job_id == job.id, ActivationFile.name == INPUT_FILE)
+    )
     job.state, job.error = state, error[:MAX_ERROR_CHARACTERS] if error else None
     job.lease_expires_at, job.finished_at = None, clock.now(session)
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,8 @@ def look_at_picture(runtime: Runtime, lease: ActivationLease, progress: Progress
         BadNetwork, BadCheckpoint: the network cannot be used.
     """
     progress(0, len(lease.layers))
-    image = read_upload(_sent(runtime, lease), limits_of(runtime.settings), filename=lease.filename)
+    sent = PartsFile(runtime.store, [Part(*part) for part in lease.input]).readall() or b""
+    image = read_upload(sent, replace(limits_of(runtime.settings), most_bytes=len(sent)))  # cleaned, not as it came
     engine = engine_of(runtime, lease)
     seen = as_input(image, engine.network.input_shape)
     answers = ask(engine, [seen], lease.layers, lease.spec.side)
@@ -41,10 +43,6 @@ def look_at_picture(runtime: Runtime, lease: ActivationLease, progress: Progress
         view.add(layer, answers.maps[layer.name][0])
         progress(number, len(lease.layers))
     return view.finish(engine.device_name)
-
-
-def _sent(runtime: Runtime, lease: ActivationLease) -> bytes:
-    return PartsFile(runtime.store, [Part(*part) for part in lease.input]).readall() or b""
 
 
 class _View:

@@ -20,6 +20,7 @@ TAGS = [
     {"name": "Atlases", "description": "Asking for pictures, and how far that is"},
     {"name": "Units", "description": "What came of it, unit by unit"},
     {"name": "Pictures", "description": "The pictures and their thumbnails"},
+    {"name": "Activations", "description": "What a picture or a video of yours does to a network"},
     {"name": "Recipes", "description": "How pictures are made"},
     {"name": "Service", "description": "Workers, queues and health"},
 ]
@@ -43,6 +44,8 @@ _IN_ADDRESSES = {
     "recipe": "Name of the recipe",
     "atlas_id": "The atlas's `id`",
     "picture_id": "The picture's `id`",
+    "job_id": "The `id` of the activations or the recording",
+    "file": "Name of the file, as in `files`",
     "key": "SHA-256 of the sheet, 64 hex digits",
 }
 NO_NUL = r"^[^\x00]*$"

@@ -3,6 +3,7 @@
 from apiflask import APIFlask
 
 from api.rest import (
+    activations,
     asking,
     atlases,
     events,
@@ -14,13 +15,17 @@ from api.rest import (
     parameters,
     pictures,
     recipes,
+    recordings,
     reference,
     service,
     sheets,
     units,
 )
 
-_MODULES = (networks, atlases, events, units, pictures, recipes, service, metrics, health, sheets, reference, login)
+_MODULES = (
+    *(networks, atlases, events, units, pictures, activations, recordings, recipes),
+    *(service, metrics, health, sheets, reference, login),
+)
 
 
 def register(app: APIFlask) -> None:

@@ -1,4 +1,4 @@
-"""What a request carries: texts that can be stored, bodies that are JSON and not too large."""
+"""What a request carries: texts that can be stored, bodies that are JSON or a file where one belongs, not too large."""
 
 from typing import cast
 
@@ -6,10 +6,12 @@ from flask import request
 
 from api.bodies import JsonRequest
 from api.problems import BadRequest, UnsupportedMediaType
+from api.security import uploads
 
 
 def check_size() -> None:
     """Refuse a body over the limit by its announced length; a chunked one is counted as it is read."""
+    uploads.allow_file()
     limit = request.max_content_length
     if limit is not None and (request.content_length or 0) > limit:
         cast(JsonRequest, request).refuse()
@@ -22,7 +24,13 @@ def check_text() -> None:
 
 
 def check_media_type() -> None:
-    """A body sent to the API is JSON. Another site's form cannot send that without asking first."""
+    """A body sent to the API is JSON, which another site's form cannot send without asking first; or a form's file."""
+    if uploads.is_upload():
+        if request.mimetype != uploads.MEDIA_TYPE:
+            raise UnsupportedMediaType(
+                f"The body is {request.mimetype or 'of no stated type'!r}.", f"Send the file as {uploads.MEDIA_TYPE}."
+            )
+        return
     has_body = bool(request.content_length) or request.headers.get("Transfer-Encoding")
     if request.path.startswith("/api/") and has_body and not request.is_json:
         raise UnsupportedMediaType(

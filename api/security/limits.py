@@ -18,7 +18,14 @@ from api.security import audit, hosts
 from api.services import services
 
 KEY = "deepvis.limits"
-FILES = frozenset({"pictures.show_file", "sheets.show_sheet"})
+FILES = frozenset(
+    {
+        "pictures.show_file",
+        "sheets.show_sheet",
+        "activations.show_activations_file",
+        "recordings.show_recording_file",
+    }
+)
 FILES_FACTOR = 10
 """So many files may be asked for with each request that is allowed."""
 GUESSES = RateLimitItemPerMinute(10)

@@ -24,6 +24,12 @@ CHANGES = {
     "atlases.retry_atlas": Scope.SUBMIT,
     "atlases.weigh_atlas": Scope.SUBMIT,
     "networks.describe_network": Scope.SUBMIT,
+    "activations.create_activations": Scope.SUBMIT,
+    "activations.cancel_activations": Scope.SUBMIT,  # of one's own, as with atlases
+    "activations.delete_activations": Scope.SUBMIT,
+    "recordings.create_recording": Scope.SUBMIT,
+    "recordings.cancel_recording": Scope.SUBMIT,
+    "recordings.delete_recording": Scope.SUBMIT,
 }
 """By endpoint. A change that is not listed needs the scope "admin"."""
 
