@@ -155,7 +155,7 @@ class _Reel:
         for layer in self._lease.layers:
             self._numbers.add(_data_file(layer), "activations", numbers(maps[layer.name]))
         self._numbers.add("probabilities.safetensors", "probabilities", numbers(probabilities))
-        self._numbers.add("seconds.safetensors", "seconds", np.array([frame.seconds]))
+        self._numbers.add("seconds.safetensors", "seconds", np.array(frame.seconds))
 
     def _view(self, layer: LayerInfo) -> LayerView:
         units, height, width = self._shapes[layer.name]

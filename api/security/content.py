@@ -4,9 +4,9 @@ from typing import cast
 
 from flask import request
 
+from api import uploads
 from api.bodies import JsonRequest
 from api.problems import BadRequest, UnsupportedMediaType
-from api.security import uploads
 
 
 def check_size() -> None:

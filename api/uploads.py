@@ -1,6 +1,6 @@
 """The requests that carry a file: multipart forms, with limits of their own.
 
-A form of another site's page can send such a body, where it cannot send JSON; `forgery.check_origin` refuses it by what
+A form of another site's page can send such a body, where it cannot send JSON; `api.security.forgery` refuses it by what
 the browser says of its origin.
 """
 
