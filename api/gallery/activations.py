@@ -20,6 +20,8 @@ STATES = {
 """State -> (words, CSS class)."""
 KINDS = {ActivationKind.PICTURE: ("Picture", "layer"), ActivationKind.RECORDING: ("Video", "frame")}
 """Kind -> (word, what its progress counts)."""
+SHOWN_PIXELS = 416
+"""A grid is shown about so large at least."""
 FILE_WORDS = {
     "whole.png": "One large picture (PNG)",
     "recording.webm": "The video (WebM)",
@@ -47,8 +49,9 @@ class Answer:
     address: str
     shape: tuple[int, int, int]
     grid: str  # address; empty: none
-    width: int  # of the grid in pixels
+    width: int  # at which it is shown, in pixels
     height: int
+    data: str  # address of the numbers over all frames; empty: none
     strongest: list[Unit]
 
 
@@ -105,13 +108,13 @@ def job_row(item: ActivationItem) -> JobRow:
 def job_page(job: ActivationView) -> JobPage:
     """A job as its page shows it."""
     files = {file.name: file.bytes for file in job.files if file.name != INPUT_FILE}
-    named = {view.data: f"{view.layer} (safetensors)" for view in job.result.layers if view.data}
-    words = {**FILE_WORDS, **named}
     return JobPage(
         row=job_row(job),
         answers=[_answer(job, view) for view in job.result.layers],
         downloads=[
-            Download(words[name], file_address(job, name), _megabytes(files[name])) for name in words if name in files
+            Download(words, file_address(job, name), _megabytes(files[name]))
+            for name, words in FILE_WORDS.items()
+            if name in files
         ],
         seen=file_address(job, "seen.png") if "seen.png" in files else "",
         video=file_address(job, "recording.webm") if "recording.webm" in files else "",
@@ -124,16 +127,25 @@ def offered(layers: tuple[LayerInfo, ...]) -> list[LayerInfo]:
 
 
 def _answer(job: ActivationView, view: LayerView) -> Answer:
-    rows = -(-view.units // view.columns) if view.columns else 0
+    width, height = _shown(view)
     return Answer(
         name=view.layer,
         address=addresses.layer(job.network, view.layer),
         shape=(view.units, view.height, view.width),
         grid=file_address(job, view.grid) if view.grid else "",
-        width=view.columns * (view.width + 1),
-        height=rows * (view.height + 1),
+        width=width,
+        height=height,
+        data=file_address(job, view.data) if view.data else "",
         strongest=[_unit(job.network, view.layer, unit) for unit in view.strongest],
     )
+
+
+def _shown(view: LayerView) -> tuple[int, int]:
+    """(width, height) of the grid's tiles, enlarged by a whole number where they are small."""
+    rows = -(-view.units // view.columns) if view.columns else 0
+    width, height = view.columns * (view.width + 1), rows * (view.height + 1)
+    factor = max(1, round(SHOWN_PIXELS / max(width, height, 1)))
+    return width * factor, height * factor
 
 
 def _unit(network: str, layer: str, unit: UnitValue) -> Unit:
