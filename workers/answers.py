@@ -17,6 +17,9 @@ from deepvis.panels import Chance
 from deepvis.pictures import Pixels
 from workers.runtime import Runtime
 
+GAMMA = 0.6
+"""Contrast of grids: below 1 what is weak beside the layer's strongest can be seen too."""
+
 
 def engine_of(runtime: Runtime, lease: ActivationLease) -> Engine:
     """The network of a job, loaded.

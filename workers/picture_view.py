@@ -18,7 +18,7 @@ from deepvis.panels import Panel, enlarged, whole_picture
 from deepvis.pictures import Pixels, encode_png, to_image
 from store.parts import Part, PartsFile, put_parts
 from workers.activations import Progress
-from workers.answers import ask, engine_of, for_people, likeliest, numbers, strongest
+from workers.answers import GAMMA, ask, engine_of, for_people, likeliest, numbers, strongest
 from workers.runtime import Runtime
 
 GRID_SIDE = 1600
@@ -59,7 +59,7 @@ class _View:
 
     def add(self, layer: LayerInfo, maps: Tensor) -> None:
         """Draw a layer's maps (units, h, w)."""
-        grid = tile_grid(shade(maps), side=GRID_SIDE)
+        grid = tile_grid(shade(maps, gamma=GAMMA), side=GRID_SIDE)
         name = f"layer-{layer.order}.png"
         self._keep(name, encode_png(grid))
         units, height, width = maps.shape

@@ -28,7 +28,7 @@ from deepvis.pictures import Pixels
 from deepvis.tensor_streams import TensorStream
 from store.parts import Part, PartsFile, put_parts
 from workers.activations import Progress
-from workers.answers import ask, engine_of, for_people, likeliest, numbers
+from workers.answers import GAMMA, ask, engine_of, for_people, likeliest, numbers
 from workers.runtime import Runtime
 
 BATCH_FRAMES = 4
@@ -147,7 +147,7 @@ class _Reel:
         )
 
     def _draw(self, frame: Frame, seen: Pixels, maps: Mapping[str, Tensor], probabilities: Tensor) -> None:
-        grids = [tile_grid(shade(maps[layer.name]), side=GRID_SIDE) for layer in self._lease.layers]
+        grids = [tile_grid(shade(maps[layer.name], gamma=GAMMA), side=GRID_SIDE) for layer in self._lease.layers]
         chances = for_people(likeliest(probabilities, self._lease.labels, SHOWN_CLASSES))
         self._film.add(self._stage.frame(seen, grids, chances, f"{frame.seconds:.2f} s"), frame.seconds)
 
