@@ -1,6 +1,7 @@
 """Small videos and animated pictures, made for the tests."""
 
 import io
+import tempfile
 from collections.abc import Iterator
 
 import av
@@ -31,17 +32,17 @@ def video(
     rate: int = 10,
     **options: str,
 ) -> bytes:
-    """A video file; `options` are the codec's and the container's."""
-    buffer = io.BytesIO()
-    with av.open(
-        buffer, "w", format=container, options={k: options.pop(k) for k in ("movflags",) if k in options}
-    ) as file:
-        stream = file.add_stream(codec, rate=rate, options=options)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for picture in pictures(frames, width, height):
-            file.mux(stream.encode(av.VideoFrame.from_image(picture)))
-        file.mux(stream.encode(None))
-    return buffer.getvalue()
+    """A video file; `options` are the codec's, or the container's where they are its own."""
+    own = {name: options.pop(name) for name in ("movflags",) if name in options}
+    with tempfile.NamedTemporaryFile() as there:
+        with av.open(there.name, "w", format=container, options=own) as file:
+            stream = file.add_stream(codec, rate=rate, options=options)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            file.start_encoding()
+            for picture in pictures(frames, width, height):
+                file.mux(stream.encode(av.VideoFrame.from_image(picture)))
+            file.mux(stream.encode(None))
+        return there.read()
 
 
 def sound() -> bytes:
