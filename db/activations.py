@@ -29,8 +29,8 @@ from db.ids import time_ordered
 from db.models import MAX_ERROR_CHARACTERS, Network, NetworkState
 
 UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
-STALE_SECONDS = 30.0
-"""A job that waits for so long, or whose lease ran out, gets a message again."""
+STALE_SECONDS = 60.0
+"""A job that waits for so long gets a message again; one whose lease ran out does at once."""
 
 
 class StoredPart(NamedTuple):
@@ -251,13 +251,15 @@ def delete(session: Session, job_id: str) -> None:
 def take_unanswered(
     session: Session, *, stale_seconds: float = STALE_SECONDS, limit: int = 20
 ) -> list[tuple[str, ActivationKind]]:
-    """Jobs that wait, asked for over `stale_seconds` ago, or whose lease ran out; noted as asked for now."""
+    """Jobs that wait, asked for over `stale_seconds` ago, or whose lease ran out since; noted as asked for now."""
     moment = clock.now(session)
-    waits = ActivationJob.state == JobState.QUEUED
-    lost = (ActivationJob.state == JobState.RUNNING) & (ActivationJob.lease_expires_at < moment)
+    is_stale = ActivationJob.requested_at < clock.after(moment, -stale_seconds)
+    waits = (ActivationJob.state == JobState.QUEUED) & is_stale
+    expired = (ActivationJob.state == JobState.RUNNING) & (ActivationJob.lease_expires_at < moment)
+    lost = expired & (is_stale | (ActivationJob.requested_at < ActivationJob.lease_expires_at))
     wanted = (
         select(ActivationJob)
-        .where(ActivationJob.requested_at < clock.after(moment, -stale_seconds), waits | lost)
+        .where(waits | lost)
         .order_by(ActivationJob.requested_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -199,7 +199,12 @@ def test_what_lost_its_message_or_its_worker_is_asked_for_again(sessions: Sessio
     assert take(-1) == [(job_id, VIDEO)]
     lease = begun(sessions, job_id)
     assert take(-1) == [], "a worker has it"
+    with sessions.begin() as session:
+        asked = clock.after(clock.now(session), -10)
+        session.execute(update(ActivationJob).values(requested_at=asked))
     expire(sessions, job_id)
+    assert take(60) == [(job_id, VIDEO)]
+    assert take(60) == [], "it was asked for since"
     assert take(-1) == [(job_id, VIDEO)]
     with sessions.begin() as session:
         activations.fail(session, lease, "no")
