@@ -25,6 +25,8 @@ def check_text() -> None:
 
 def check_media_type() -> None:
     """A body sent to the API is JSON, which another site's form cannot send without asking first; or a form's file."""
+    if request.endpoint is None:
+        return  # there is nothing there, or not by this method: that is what will be said
     if uploads.is_upload():
         if request.mimetype != uploads.MEDIA_TYPE:
             raise UnsupportedMediaType(
