@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy import delete as delete_rows
-from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from core.activation_specs import (
@@ -294,7 +294,7 @@ def _expect(session: Session, job_id: str) -> ActivationJob:
     return job
 
 
-def _held(lease: ActivationLease) -> tuple[object, ...]:
+def _held(lease: ActivationLease) -> tuple[ColumnElement[bool], ...]:
     held = (ActivationJob.id == lease.job_id, ActivationJob.lease_token == lease.token)
     return (*held, ActivationJob.state == JobState.RUNNING)
 

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 import av
+import numpy as np
 from PIL import Image
 
 _MILLISECOND = Fraction(1, 1000)
@@ -39,9 +40,9 @@ class Film:
         self.close()
 
     def add(self, image: Image.Image, seconds: float) -> None:
-        """Show the image from that time on; times ascend, and what does not is shown a millisecond later."""
+        """Show the image (RGB) from that time on; times ascend, and what does not is shown a millisecond later."""
         self._last = max(self._last + 1, round(seconds * 1000))
-        frame = av.VideoFrame.from_image(image)
+        frame = av.VideoFrame.from_ndarray(np.asarray(image), format="rgb24")
         frame.pts, frame.time_base = self._last, _MILLISECOND
         self._container.mux(self._stream.encode(frame))
 
