@@ -10,7 +10,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from api.uploads import limiting_setting
+from api.uploads import limit_name
 from core.errors import DeepvisError, InvalidRequest, NotFound, NotReady, TooLarge, UnitOutOfRange, UnknownLayer
 from core.specs import Scope
 from db.outages import is_outage
@@ -72,9 +72,9 @@ class MethodNotAllowed(DeepvisError):
 
 
 class UnsupportedMediaType(DeepvisError):
-    """A body that is not `application/json`, or not `multipart/form-data` where a file is sent."""
+    """A body of another type than is taken: mostly, one that is not `application/json`."""
 
-    slug, title, status = "unsupported-media-type", "The body is of the wrong type", 415
+    slug, title, status = "unsupported-media-type", "The body is of a type that is not taken", 415
 
 
 class InternalError(DeepvisError):
@@ -178,8 +178,7 @@ def _words(status: int, description: str) -> tuple[str, str]:
         return f"{request.path} does not answer to {request.method}.", "The Allow header lists what it answers to."
     if status == 413:
         limit = request.max_content_length
-        setting = f"DEEPVIS_{limiting_setting().upper()}"
-        return f"The body is over the limit of {limit} bytes.", f"Send less, or raise {setting}."
+        return f"The body is over the limit of {limit} bytes.", f"Send less, or raise {limit_name()}."
     return description, ""
 
 

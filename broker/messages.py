@@ -15,13 +15,14 @@ from core.specs import DeviceKind, Priority
 DESCRIBE = "deepvis.describe"
 PLAN = "deepvis.plan"
 SHARD = "deepvis.shard"
+SEARCH = "deepvis.search"
 ACTIVATIONS = "deepvis.activations"
 
 
 class Urgency(IntEnum):
     """Which message is taken first, the lowest number; kombu keeps one Redis list for each of 0, 3, 6 and 9."""
 
-    CONTROL = 0  # a plan, a description or one picture's activations: somebody waits for it
+    CONTROL = 0  # a plan or a description: others wait for it; a search or one picture's activations: somebody does
     INTERACTIVE = 3
     BATCH = 6
 
@@ -56,6 +57,15 @@ def send_shard(
         NotReady: the broker does not answer.
     """
     _send(app, SHARD, shard_id, device_kind, Urgency[priority.name])
+
+
+def send_search(app: Celery, search_id: str) -> None:
+    """Ask some worker which units somebody's picture excites.
+
+    Raises:
+        NotReady: the broker does not answer.
+    """
+    _send(app, SEARCH, search_id, DeviceKind.ANY, Urgency.CONTROL)
 
 
 def send_activations(app: Celery, job_id: str, kind: ActivationKind = ActivationKind.PICTURE) -> None:

@@ -91,6 +91,16 @@ class UnitOutOfRange(InvalidRequest):
     slug, title = "unit-out-of-range", "Unit out of range"
 
 
+class UnknownProbeSet(NotFound):
+    slug, title = "unknown-probe-set", "Unknown probe set"
+
+
+class ProbeSetChanged(Conflict):
+    """A probe set, or an image of it, is not what it was when it was registered."""
+
+    slug, title = "probe-set-changed", "The probe set has changed"
+
+
 class UnknownRecipe(InvalidRequest):
     slug, title = "unknown-recipe", "Unknown recipe"
 
@@ -107,6 +117,12 @@ class BadPicture(InvalidRequest):
     slug, title = "bad-picture", "The picture cannot be read"
 
 
+class BadArchive(InvalidRequest):
+    """A file that is no archive, or one that is broken or would unpack to more than there may be."""
+
+    slug, title = "bad-archive", "The archive cannot be read"
+
+
 class BadVideo(InvalidRequest):
     """A video file that is broken, of a format that is not taken, holds no pictures, or is over a limit."""
 
@@ -117,6 +133,12 @@ class BadNetwork(InvalidRequest):
     """A network that cannot be built, traced or run."""
 
     slug, title = "bad-network", "The network cannot be used"
+
+
+class UndefinedView(InvalidRequest):
+    """A backward view that has no meaning on a network's modules; the plain gradient always has one."""
+
+    slug, title = "undefined-view", "The backward view is not defined"
 
 
 class BadSetting(DeepvisError):

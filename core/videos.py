@@ -272,7 +272,7 @@ def _decode(container: InputContainer, stream: VideoStream, limits: VideoLimits)
 
 
 def _upright(frame: av.VideoFrame) -> Image.Image:
-    image = frame.to_image()
+    image = Image.fromarray(frame.to_ndarray(format="rgb24"))
     turned = round(frame.rotation / 90) * 90 % 360  # by how much the camera was turned, counterclockwise
     return image.rotate(turned, expand=True) if turned else image
 

@@ -98,11 +98,16 @@ def withdraw(session: Session, shard_ids: Sequence[int]) -> None:
 
 def outstanding(session: Session, *, stale_seconds: float = STALE_SECONDS) -> Counter[Lane]:
     """How many waiting shards of each lane have a message on its way (younger than `stale_seconds`)."""
-    fresh = clock.after(clock.now(session), -stale_seconds)
-    statement = select(Atlas.device_kind, Atlas.priority, func.count()).join_from(Shard, Atlas)
-    found = statement.where(Shard.state == ShardState.PENDING, Shard.enqueued_at >= fresh, Atlas.priority.is_not(None))
-    rows = session.execute(found.group_by(Atlas.device_kind, Atlas.priority))
+    rows = session.connection().execute(_OUTSTANDING, {"since": -stale_seconds})
     return Counter({(DeviceKind(kind), Priority(str(priority))): count for kind, priority, count in rows})
+
+
+_OUTSTANDING = (
+    select(Atlas.device_kind, Atlas.priority, func.count())
+    .join_from(Shard, Atlas)
+    .where(Shard.state == ShardState.PENDING, Shard.enqueued_at >= clock.later("since"), Atlas.priority.is_not(None))
+    .group_by(Atlas.device_kind, Atlas.priority)
+)
 
 
 def wanted(live: Mapping[DeviceKind, int], kind: DeviceKind) -> int:

@@ -7,7 +7,7 @@ twice; see there.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,9 +17,10 @@ from core.settings import Settings
 from core.specs import DeviceKind
 from db import leases
 from db.ids import new_token
-from db.leases import Lease, PictureRow
 from db.outages import is_clash, is_outage
+from db.results import Result
 from db.session import make_engine, make_sessions
+from db.work import Lease
 from workers.reasons import first_line
 from workers.stopping import StopFlag
 
@@ -90,13 +91,13 @@ class Ledger:
         """Extend the leases of these tokens; those still worth working for."""
         return leases.renew(session, self.worker_id, set(fractions), fractions, self._settings.lease_seconds)
 
-    def commit(self, lease: Lease, pictures: Sequence[PictureRow]) -> None:
-        """Make the pictures true.
+    def commit(self, lease: Lease, result: Result) -> None:
+        """Make the result true.
 
         Raises:
             LostLease: the shard is somebody else's, or given up.
         """
-        self.patiently(f"committing shard {lease.shard_id}", lambda s: leases.commit_shard(s, lease, pictures))
+        self.patiently(f"committing shard {lease.shard_id}", lambda s: leases.commit_shard(s, lease, result))
 
     def release(self, lease: Lease) -> None:
         """Give a shard back unfinished: the attempt does not count."""

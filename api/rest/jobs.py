@@ -157,7 +157,8 @@ def _streamed(file: PartsFile, parts: Sequence[Part], name: str) -> Response:
     response.set_etag(hashlib.sha256("".join(part.key for part in parts).encode()).hexdigest())
     response.headers["Cache-Control"] = f"private, max-age={YEAR_SECONDS}, immutable"
     response.headers["Content-Disposition"] = f'{"attachment" if media_type == BYTES else "inline"}; filename="{name}"'
-    return response.make_conditional(request, accept_ranges=True, complete_length=file.size)
+    response.make_conditional(request, accept_ranges=True, complete_length=file.size)
+    return response
 
 
 def links(job: queries.ActivationItem, files: Sequence[str] = ()) -> dict[str, str]:

@@ -4,6 +4,7 @@ from apiflask import APIFlask
 
 from api.rest import (
     activations,
+    answers,
     asking,
     atlases,
     events,
@@ -14,17 +15,36 @@ from api.rest import (
     openapi,
     parameters,
     pictures,
+    probe_sets,
     recipes,
     recordings,
     reference,
+    searches,
     service,
     sheets,
     units,
+    views,
 )
 
 _MODULES = (
-    *(networks, atlases, events, units, pictures, activations, recordings, recipes),
-    *(service, metrics, health, sheets, reference, login),
+    networks,
+    atlases,
+    events,
+    units,
+    pictures,
+    probe_sets,
+    answers,
+    searches,
+    activations,
+    recordings,
+    recipes,
+    service,
+    metrics,
+    health,
+    sheets,
+    views,
+    reference,
+    login,
 )
 
 

@@ -11,7 +11,6 @@ from api.problems import BadRequest, UnsupportedMediaType
 
 def check_size() -> None:
     """Refuse a body over the limit by its announced length; a chunked one is counted as it is read."""
-    uploads.allow_file()
     limit = request.max_content_length
     if limit is not None and (request.content_length or 0) > limit:
         cast(JsonRequest, request).refuse()
@@ -24,17 +23,16 @@ def check_text() -> None:
 
 
 def check_media_type() -> None:
-    """A body sent to the API is JSON, which another site's form cannot send without asking first; or a form's file."""
-    if request.endpoint is None:
-        return  # there is nothing there, or not by this method: that is what will be said
-    if uploads.is_upload():
-        if request.mimetype != uploads.MEDIA_TYPE:
-            raise UnsupportedMediaType(
-                f"The body is {request.mimetype or 'of no stated type'!r}.", f"Send the file as {uploads.MEDIA_TYPE}."
-            )
+    """A body sent to the API is JSON, unless it is a file. Another site's form cannot send JSON without asking first.
+
+    It could send a file: browsers say where that comes from, and `forgery.check_origin` refuses it.
+    """
+    if uploads.is_upload() or request.endpoint is None:  # None: there is no such address, or not with this method
         return
     has_body = bool(request.content_length) or request.headers.get("Transfer-Encoding")
-    if request.path.startswith("/api/") and has_body and not request.is_json:
+    types = uploads.body_types()
+    is_taken = request.mimetype in types or (request.is_json and "application/json" in types)
+    if request.path.startswith("/api/") and has_body and not is_taken:
         raise UnsupportedMediaType(
-            f"The body is {request.mimetype or 'of no stated type'!r}.", "Send application/json in Content-Type."
+            f"The body is {request.mimetype or 'of no stated type'!r}.", f"Send {' or '.join(types)} in Content-Type."
         )

@@ -22,6 +22,9 @@ FILES = frozenset(
     {
         "pictures.show_file",
         "sheets.show_sheet",
+        "sets.show_image",
+        "sets.show_small",
+        "views.show_view",
         "activations.show_activations_file",
         "recordings.show_recording_file",
     }

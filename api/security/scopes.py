@@ -24,6 +24,14 @@ CHANGES = {
     "atlases.retry_atlas": Scope.SUBMIT,
     "atlases.weigh_atlas": Scope.SUBMIT,
     "networks.describe_network": Scope.SUBMIT,
+    "sets.begin_set": Scope.SUBMIT,
+    "sets.add_images": Scope.SUBMIT,  # to one's own; everybody's: admin
+    "sets.finish_set": Scope.SUBMIT,
+    "sets.delete_set": Scope.SUBMIT,
+    "gallery.add_probe_set": Scope.SUBMIT,
+    "gallery.delete_probe_set": Scope.SUBMIT,
+    "searches.search_by_picture": Scope.SUBMIT,
+    "gallery.send_picture": Scope.SUBMIT,
     "activations.create_activations": Scope.SUBMIT,
     "activations.cancel_activations": Scope.SUBMIT,  # of one's own, as with atlases
     "activations.delete_activations": Scope.SUBMIT,

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from core.errors import NotFound
-from core.specs import AtlasSpec, DeviceKind, Priority
+from core.specs import AtlasSpec, DeviceKind, Priority, ShardKind
 from db import clock, tallies
 from db.models import Atlas, AtlasState, Network, Shard, ShardState
 from db.queries.paging import View, cut, decode_cursor, encode_cursor
@@ -36,9 +36,12 @@ class Failure(View):
     """A shard that was given up."""
 
     shard: int
-    layer: str
-    recipe: RecipeItem
+    kind: ShardKind
+    layer: str | None  # None where it is about all layers
+    recipe: RecipeItem | None  # of preferred pictures
     units: tuple[int, ...]
+    first_image: int | None  # of the probe set, where it is about a range of its images
+    last_image: int | None
     attempts: int
     error: str
 
@@ -160,9 +163,12 @@ def _failures(session: Session, atlas: Atlas) -> tuple[Failure, ...]:
 def _failure(shard: Shard) -> Failure:
     return Failure(
         shard=shard.id,
-        layer=shard.layer.name,
-        recipe=recipe_item(shard.recipe),
+        kind=ShardKind(shard.kind),
+        layer=shard.layer.name if shard.layer else None,
+        recipe=recipe_item(shard.recipe) if shard.recipe else None,
         units=tuple(shard.units),
+        first_image=shard.first if shard.kind == ShardKind.PROBE else None,
+        last_image=shard.last if shard.kind == ShardKind.PROBE else None,
         attempts=shard.attempts,
         error=shard.error or "",
     )

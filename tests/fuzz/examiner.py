@@ -11,14 +11,15 @@ from typing import Any
 
 import schemathesis
 from apiflask import APIFlask
-from hypothesis import strategies as st
+from hypothesis.strategies import binary, just, one_of
 from schemathesis import Case, CheckContext, Response
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
 
-from tests.fuzz.seeds import Known
-from tests.videos import animation, picture
+from tests.fuzz.seeds import ARCHIVE, Known
+from tests.unit.api.conftest import image_bytes
+from tests.videos import animation
 
 DOCUMENT = "/api/v1/openapi.json"
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "0"))
@@ -26,7 +27,7 @@ SECONDS = int(os.environ.get("FUZZ_SECONDS", "0"))
 SEED = int(os.environ.get("FUZZ_SEED", "2015"))
 
 # Files that are sent: one that is taken as a picture, one that is taken as a video too, and anything at all.
-schemathesis.openapi.format("binary", st.sampled_from([picture(), animation(3)]) | st.binary(max_size=200))
+schemathesis.openapi.format("binary", one_of(just(animation(3)), just(image_bytes("PNG", 50)), binary(max_size=200)))
 
 # What may be refused although the document allows it, and why: these rules hold between fields or within a text, where
 # JSON Schema either cannot say them or says them so that nobody can read them. The answer says them in words.
@@ -35,6 +36,13 @@ SAID_IN_WORDS = (
     "units; leave `units` out",  # sums over ranges
     "blur_width and blur_every go together",  # one field's value for another's
 )
+
+# A body that is a picture: nobody comes upon one by chance.
+for _kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
+    schemathesis.openapi.media_type(f"image/{_kind.lower()}", just(image_bytes(_kind, 50)))
+# A body that is an archive: nobody comes upon one by chance.
+for _kind in ("zip", "x-tar", "gzip", "octet-stream"):
+    schemathesis.openapi.media_type(f"application/{_kind}", one_of(just(ARCHIVE), binary(max_size=100)))
 
 
 @dataclass(frozen=True)

@@ -216,7 +216,7 @@ def test_the_sweep_knows_what_jobs_name_and_who_may_commit(sessions: Sessions, j
         assert {"a" * 64, "b" * 64} <= set(blobs.keys(session))
         assert set(blobs.keys(session, "b")) == {"b" * 64}
         [named] = blobs.among(session, ["a" * 64])
-        assert (named.what, named.row) == ("activations", job_id)
+        assert (named.what, named.row) == ("activations", f"{job_id}/{INPUT_FILE}/0")
     begun(sessions, job_id)
     with sessions.begin() as session:
         assert activations.count_held(session) == 1

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from api.uploads import UPLOADS
+from api.uploads import FORMS
 from core.activation_specs import ActivationResult
 from core.specs import Scope
 from db import activations
@@ -107,7 +107,7 @@ def test_a_file_comes_in_a_form_and_nowhere_else(front: Front) -> None:
     form = {"picture": (io.BytesIO(picture()), "a.png")}
     answer = front.client.post("/api/v1/atlases", data=form, content_type="multipart/form-data")
     problem(answer, 415, "unsupported-media-type")
-    assert {rule.endpoint for rule in front.app.url_map.iter_rules()} >= set(UPLOADS)
+    assert {rule.endpoint for rule in front.app.url_map.iter_rules()} >= set(FORMS)
 
 
 def test_pages_of_other_sites_send_no_file(front: Front) -> None:
