@@ -132,9 +132,12 @@ class Housekeeper(threading.Thread):
         for search_id in unanswered:
             log.info("search %s: asked for again", search_id)
             messages.send_search(self._celery, search_id)
+        self._resend_activations()
+
+    def _resend_activations(self) -> None:
         with self._sessions.begin(lock_seconds=LOCK_SECONDS) as session:
-            waiting = activations.take_unanswered(session)
-        for job_id, kind in waiting:
+            unanswered = activations.take_unanswered(session)
+        for job_id, kind in unanswered:
             log.info("activations %s: asked for again", job_id)
             messages.send_activations(self._celery, job_id, kind)
 
