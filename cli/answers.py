@@ -81,6 +81,7 @@ class ProbeSetAnswer(BaseModel):
 
     id: str
     name: str
+    origin: str
     state: Literal["filling", "ready"]
     in_place: bool
 

@@ -38,7 +38,8 @@ def add(name: str, paths: tuple[str, ...], labels: str | None, in_place: bool) -
     Files that are no images are skipped and listed. After an interruption, give the same command again.
     """
     from cli.client import Client
-    from cli.probe_fill import fill_in_place, fill_over_api
+    from cli.probe_fill import fill_over_api
+    from cli.probe_in_place import fill_in_place
     from cli.probe_progress import counting
     from cli.probe_sources import open_source, read_labels
     from cli.running import connected_settings

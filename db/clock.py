@@ -42,8 +42,10 @@ class later(FunctionElement[datetime]):  # noqa: N801  # reads like a function
 
     def __init__(self, seconds: float | str) -> None:
         """A text names the parameter that will say how many."""
-        named = isinstance(seconds, str)
-        super().__init__(bindparam(seconds, type_=Float) if named else bindparam(None, seconds, type_=Float))
+        if isinstance(seconds, str):
+            super().__init__(bindparam(seconds, type_=Float))
+        else:
+            super().__init__(bindparam(None, seconds, type_=Float))
 
 
 @compiles(later, "postgresql")

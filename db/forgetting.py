@@ -45,7 +45,7 @@ def forget_deleted(session: Session) -> bool:
     return True
 
 
-def _unfinished() -> Select[tuple[str]]:
+def _unfinished() -> Select[str]:
     used = exists().where(ProbePass.set_id == ProbeSet.id)
     something = (ProbeSet.images + ProbeSet.skipped + ProbeSet.duplicates > 0) | ~used
     statement = select(ProbeSet.id).where(ProbeSet.state == ProbeSetState.DELETED, something)

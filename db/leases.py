@@ -67,10 +67,11 @@ def renew(
     """
     connection = session.connection()
     held = connection.execute(_HELD, {"worker": worker_id, "tokens": list(tokens)}).all()
-    for shard_id, token, fraction in held:
+    kept = {token: (shard_id, fraction) for shard_id, token, fraction in held if token is not None}
+    for token, (shard_id, fraction) in kept.items():
         known = min(max(fractions.get(token, fraction), 0.0), 1.0)
         connection.execute(_RENEWED, {"shard": shard_id, "lasting": lease_seconds, "known": known})
-    return {token for _, token, _ in held}
+    return set(kept)
 
 
 def commit_shard(session: Session, lease: Lease, result: Result) -> AtlasState:
@@ -159,6 +160,12 @@ def reap_expired(session: Session, atlas_id: str, max_attempts: int) -> list[int
     waiting = _reap(session, atlas, max_attempts)
     finish_if_done(session, atlas)
     return waiting
+
+
+def last_workers(session: Session, shard_ids: Collection[int]) -> dict[int, str]:
+    """The worker that each of the shards was last leased to, by shard."""
+    found = select(Shard.id, Shard.lease_worker).where(Shard.id.in_(shard_ids)).order_by(Shard.id)
+    return {shard_id: worker or "?" for shard_id, worker in session.execute(found)}
 
 
 def count_held(session: Session) -> int:

@@ -53,7 +53,11 @@ class ProbeImage(Base):
     """One image of a set; `number` counts from 0 without gaps, in the order in which they were added."""
 
     __tablename__ = "probe_images"
-    __table_args__ = (UniqueConstraint("set_id", "key"), Index(None, "key"))
+    __table_args__ = (
+        UniqueConstraint("set_id", "key"),
+        Index(None, "key"),
+        Index(None, "set_id", "label", "number"),
+    )
 
     set_id: Mapped[str] = mapped_column(ForeignKey("probe_sets.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

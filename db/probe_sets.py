@@ -6,6 +6,7 @@ What is added twice, as by a client that lost an answer, changes nothing.
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -303,8 +304,7 @@ def _check_name(name: str) -> None:
 def _check_labels(labels: Sequence[str]) -> None:
     if len(labels) > MAX_LABELS:
         raise InvalidRequest(f"There are {len(labels)} labels.", f"At most {MAX_LABELS} may be.")
-    if len(set(labels)) < len(labels):
-        twice = next(label for label in labels if labels.count(label) > 1)
-        raise InvalidRequest(f"The label {twice!r} is there twice.", "Give each once.")
+    if twice := [label for label, count in Counter(labels).items() if count > 1]:
+        raise InvalidRequest(f"The label {twice[0]!r} is there twice.", "Give each once.")
     if wrong := [label for label in labels if not 0 < len(label) <= MAX_LABEL_CHARACTERS]:
         raise InvalidRequest(f"{wrong[0][:20]!r} cannot be a label.", f"Use 1 to {MAX_LABEL_CHARACTERS} characters.")

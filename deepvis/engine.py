@@ -169,12 +169,16 @@ class Engine:
         Raises:
             InvalidRequest: there are no pictures, or no layers.
         """
-        probe = Probe(self.reference, layers, self.device, options or ProbeOptions())
+        probe = self.start_probe(layers, options)
         for inputs in batches:
             probe.see(inputs, self.to_input(inputs.pixels))
             if on_batch:
                 on_batch(inputs)
         return probe.tallies()
+
+    def start_probe(self, layers: Sequence[LayerInfo], options: ProbeOptions | None = None) -> Probe:
+        """A pass that is fed batch by batch; raises as `probe`."""
+        return Probe(self.reference, layers, self.device, options or ProbeOptions())
 
     def answers(self, layers: Sequence[LayerInfo], pixels: Pixels) -> dict[str, NDArray[np.float32]]:
         """The answers (N, units), as in `deepvis.tallies`, to pictures (N, H, W, C), by layer name; in one batch."""

@@ -1,5 +1,6 @@
 """Images as they came: from the store, or from the folder in which they stay. What has changed is never given."""
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +35,12 @@ class Originals:
             raise self._changed(f"The picture store has no {name!r} any more") from error
 
     def _from_folder(self, root: Path, name: str) -> bytes:
+        path = root / name
         try:
-            return (root / name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+                raise self._changed(f"The file {name!r} is no file any more")
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
             gone = f"The file {name!r} is gone" if root.is_dir() else f"There is no folder {root} on this machine"
             raise self._changed(gone) from error
         except OSError as error:

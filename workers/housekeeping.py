@@ -96,8 +96,10 @@ class Housekeeper(threading.Thread):
     # --- the turns ---------------------------------------------------------------
 
     def _reap(self) -> None:
-        if waiting := self._ledger.reap():
-            log.warning("leases ran out, to be done again: shards %s", ", ".join(map(str, waiting)))
+        for atlas_id, lost in self._ledger.reap().items():
+            shards, workers = ", ".join(map(str, lost)), ", ".join(sorted(set(lost.values())))
+            said = "atlas %s: leases ran out, to be done again: shards %s of lost workers %s"
+            log.warning(said, atlas_id, shards, workers, extra={"atlas": atlas_id})
 
     def _forget(self) -> None:
         with self._sessions.begin() as session:
@@ -161,7 +163,7 @@ class Housekeeper(threading.Thread):
                 messages.send_shard(self._celery, each.shard_id, each.device_kind, each.priority)
             except NotReady:
                 with self._sessions.begin() as session:
-                    dispatch.withdraw(session, [unsent.shard_id for unsent in chosen[number:]])
+                    dispatch.withdraw(session, chosen[number:])
                 raise
 
     def _has_room(self, kind: DeviceKind, live: Counter[DeviceKind]) -> bool:

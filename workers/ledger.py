@@ -113,12 +113,14 @@ class Ledger:
         most = self._settings.max_attempts
         self.patiently(f"noting shard {lease.shard_id}", lambda s: leases.fail_attempt(s, lease, error, most))
 
-    def reap(self) -> list[int]:
-        """End every worker's leases that ran out; the shards that wait again."""
+    def reap(self) -> dict[str, dict[int, str]]:
+        """End every worker's leases that ran out; by atlas, the shards that wait again and whom each was lost by."""
         with self.sessions() as session:
             ids = leases.atlases_with_expired(session)
-        waiting: list[int] = []
+        lost: dict[str, dict[int, str]] = {}
         for atlas_id in ids:
             with self.sessions.begin(lock_seconds=LOCK_SECONDS) as session:
-                waiting += leases.reap_expired(session, atlas_id, self._settings.max_attempts)
-        return waiting
+                waiting = leases.reap_expired(session, atlas_id, self._settings.max_attempts)
+                if waiting:
+                    lost[atlas_id] = leases.last_workers(session, waiting)
+        return lost

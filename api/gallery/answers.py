@@ -94,6 +94,7 @@ class AnswersPart:
     kinds: list[str]  # of views, in the order of every image's cuts
     rows: list[Row]
     missing: list[str]  # why views are not there
+    dead: bool  # it answers to no image
     pending: bool  # crops and views are still to be made
     whole: Whole | None
     chart: Chart | None
@@ -117,6 +118,7 @@ def answers_part(
         kinds=[VIEWS[kind] for kind in kinds],
         rows=_rows(answers, kinds, here),
         missing=list(dict.fromkeys(view.why for view in answers.views if view.blob is None and view.why)),
+        dead=answers.statistics.dead,
         pending=not answers.views,
         whole=_whole(answers, here),
         chart=chart(answers, made),

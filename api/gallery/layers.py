@@ -1,13 +1,15 @@
 """What the page of a layer says: all its units as a grid, in one style (or their top images), seed and order."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from api.gallery import addresses
+from api.gallery.grid import Cell, Grid, grid_items
 from api.gallery.styles import Choice, Style, choices, choose, styles_of
 from api.gallery.units import Neighbour
 from api.gallery.words import Address, alt, exact_percent, plural, top_alt, value
@@ -16,10 +18,11 @@ from db.models import PictureState
 from db.queries.answers import AnswersItem, Statistics, list_answers, statistics_of
 from db.queries.networks import NetworkView
 from db.queries.orders import AnswerSort, find_layer
+from db.queries.paging import finite
 from db.queries.passes import PassItem, answered_layers, list_passes, pass_item, shown_pass
-from db.queries.pictures import Thumbnail
 from db.queries.recipes import recipes_of_network
-from db.queries.units import UnitItem, UnitPage, list_units
+from db.queries.unit_items import Shown
+from db.queries.units import FoundUnits, find_units
 
 MOST_UNITS = 4608
 """Units on one page: one more page than this only where a layer has more."""
@@ -53,32 +56,11 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A unit in the grid."""
-
-    unit: int
-    label: str | None
-    thumbnail: Thumbnail | None
-    state: str | None  # of a picture that is none
-    told: str  # the number that the order is about
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What the links and alternative texts of a grid have in common: a unit's number goes in between."""
-
-    unit_prefix: str
-    unit_suffix: str
-    alt_prefix: str
-    alt_suffix: str
-
-
-@dataclass(frozen=True)
 class LayerPage:
     """Everything on the page of a layer."""
 
     layer: LayerInfo
-    cells: list[Cell]
+    items: Markup  # HTML of each unit; empty where none matches
     style: Style | None
     probe: PassItem | None
     asked: Asked
@@ -87,7 +69,6 @@ class LayerPage:
     seeds: list[Choice]
     sets: list[Choice]
     sorts: list[Choice]
-    grid: Grid
     summary: str
     address: str  # without a filter
     next_page: str
@@ -129,7 +110,7 @@ def layer_page(session: Session, network: NetworkView, name: str, wanted: Asked)
     above, below = around(network, shown_layers(session, network.name), name)
     return LayerPage(
         layer=listed.layer,
-        cells=listed.cells,
+        items=grid_items(listed.cells, _grid(network.name, name, style, wanted)),
         style=style,
         probe=probe,
         asked=wanted,
@@ -138,7 +119,6 @@ def layer_page(session: Session, network: NetworkView, name: str, wanted: Asked)
         seeds=[Choice(str(n), here.at(seed=n or ""), n == wanted.seed) for n in range(listed.seeds)],
         sets=_sets(session, network.name, probe, here),
         sorts=_sorts(probe, wanted, here),
-        grid=_grid(network.name, name, style, wanted),
         summary=_summary(listed, probe, wanted),
         address=here.at(q=""),
         next_page=here.at(cursor=listed.next_cursor) if listed.next_cursor else "",
@@ -206,17 +186,17 @@ def _listed(
         answers = list_answers(session, *place, set_name=wanted.set or None, sort=sort, **part)
         cells = [_answer_cell(item, wanted.sort) for item in answers.items]
         return _Listed(answers.layer, answers.total, cells, 0, answers.next_cursor)
-    units = list_units(
+    units = find_units(
         session,
         *place,
         shown=style.hash if style else None,
         seed=wanted.seed,
-        sort="activation" if wanted.sort == "activation" else sort,
+        sort="activation" if wanted.sort == "activation" else sort or "unit",
         pass_id=probe.id if probe else None,
         **part,
     )
-    cells = _picture_cells(session, place, units, probe, wanted.sort)
-    return _Listed(units.layer, units.total, cells, units.seeds, units.next_cursor)
+    cells = _picture_cells(session, units, probe, wanted.sort)
+    return _Listed(LayerInfo.model_validate(units.layer.info), units.total, cells, units.seeds, units.next_cursor)
 
 
 def _answer_sort(sort: str) -> AnswerSort | None:
@@ -227,27 +207,31 @@ def _answer_sort(sort: str) -> AnswerSort | None:
 # --- units ---------------------------------------------------------------------------------------
 
 
-def _picture_cells(
-    session: Session, place: tuple[str, str], units: UnitPage, probe: PassItem | None, sort: str
-) -> list[Cell]:
+def _picture_cells(session: Session, found: FoundUnits, probe: PassItem | None, sort: str) -> list[Cell]:
+    labels: Sequence[str] = (found.layer.network.labels or ()) if found.layer.labelled else ()
+    cells = [
+        _picture_cell(unit, labels[unit] if unit < len(labels) else None, found.pictures.get(unit))
+        for unit in found.units
+    ]
     if probe is None or _answer_sort(sort) is None:
-        return [_picture_cell(item, _activation(item)) for item in units.items]
-    layer_id = find_layer(session, *place).id
-    numbers = statistics_of(session, probe.id, layer_id, [item.unit for item in units.items])
-    return [_picture_cell(item, told(numbers.get(item.unit), sort)) for item in units.items]
+        return cells
+    numbers = statistics_of(session, probe.id, found.layer.id, found.units)
+    return [replace(cell, told=told(numbers.get(cell.unit), sort)) for cell in cells]
 
 
-def _picture_cell(item: UnitItem, words: str) -> Cell:
-    return Cell(item.unit, item.label, item.thumbnail, item.state, words)
-
-
-def _activation(item: UnitItem) -> str:
-    return "" if item.activation is None else value(item.activation)
+def _picture_cell(unit: int, label: str | None, picture: Shown | None) -> Cell:
+    if picture is None:
+        return Cell(unit, label, None, None, None, "")
+    strength = finite(picture.activation)
+    words = "" if strength is None else value(strength)
+    return Cell(unit, label, picture.sheet, picture.sheet_index, picture.state, words)
 
 
 def _answer_cell(item: AnswersItem, sort: str) -> Cell:
     dead = item.statistics is not None and item.statistics.dead
-    return Cell(item.unit, item.label, item.thumbnail, PictureState.DEAD if dead else None, told(item.statistics, sort))
+    sheet, place = (item.thumbnail.sheet, item.thumbnail.index) if item.thumbnail else (None, None)
+    state = PictureState.DEAD if dead else None
+    return Cell(item.unit, item.label, sheet, place, state, told(item.statistics, sort))
 
 
 def told(numbers: Statistics | None, sort: str) -> str:
@@ -290,7 +274,7 @@ def _grid(network: str, layer: str, style: Style | None, wanted: Asked) -> Grid:
 
 def _summary(listed: _Listed, probe: PassItem | None, wanted: Asked) -> str:
     states = Counter(cell.state for cell in listed.cells)
-    missing = sum(cell.thumbnail is None and cell.state is None for cell in listed.cells)
+    missing = sum(cell.sheet is None and cell.state is None for cell in listed.cells)
     parts = [
         plural(listed.total, "unit") + (f" with “{wanted.q}” in the name" if wanted.q else ""),
         f"{states[PictureState.DEAD]:,} dead" if states[PictureState.DEAD] else "",

@@ -9,10 +9,10 @@ import gzip
 import json
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from core.collection.items import MAX_LABEL_CHARACTERS, Found, Skipped
 from core.collection.names import folder_label, is_called_an_image, is_clutter, presentable, tidy, why_unusable
@@ -27,7 +27,7 @@ _HEADERS = frozenset({
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK
 })  # fmt: skip
 _BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError)
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
+_OPENERS: dict[bytes, Callable[[Path, str], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
 
 
 def is_tar(start: bytes) -> bool:
@@ -111,9 +111,9 @@ def _in_json(text: str) -> str | None:
 
 def _members(path: Path, most_total: int) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """Every file of the archive, which can be read until the next one is asked for."""
-    opener = _OPENERS.get(_first_bytes(path), open)
+    opener = _OPENERS.get(_first_bytes(path), Path.open)
     try:
-        with cast(IO[bytes], opener(path, "rb")) as file:
+        with opener(path, "rb") as file:
             stream = cast(IO[bytes], _Counted(file, most_total))
             with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
                 while (member := archive.next()) is not None:
@@ -163,11 +163,13 @@ class _Header(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
         try:
             found = super().frombuf(buf, encoding, errors)
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
-            raise _broken(error) from error
+        except tarfile.HeaderError as error:
+            if buf.strip(b"\0"):
+                raise _broken(error) from error
+            raise  # nothing, or zeros: the end
         if found.type in _HEADERS and found.size > MOST_HEADER_BYTES:
             raise BadArchive(f"A header of the tar has {found.size} bytes.", f"At most {MOST_HEADER_BYTES} may be.")
-        return cast(_Header, found)
+        return found
 
 
 class _Counted:

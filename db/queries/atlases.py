@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, bindparam, func, select, union_all
 from sqlalchemy.orm import Session, joinedload
 
 from core.errors import NotFound
@@ -17,7 +18,9 @@ from db.queries.recipes import RecipeItem, recipe_item
 from db.tallies import AtlasTallies
 
 RATE_SECONDS = 300
-"""The rate is that of the shards finished within this time."""
+"""The rate is that of the shards finished within this time ..."""
+RATE_SHARDS = 500
+"""... and of no more than the last so many: a busy service finishes thousands, and people look often."""
 MAX_FAILURES = 100
 
 
@@ -77,6 +80,14 @@ class AtlasView(AtlasItem):
     failures: tuple[Failure, ...]
 
 
+class _Known(NamedTuple):
+    """What progress needs of an atlas, which may hold a long wish: a row of `_KNOWN`."""
+
+    id: str
+    state: str
+    images: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class _AtWork:
     """What the shards at work now add up to, and those finished lately."""
@@ -85,7 +96,7 @@ class _AtWork:
     images_part: float = 0.0  # each shard's images x fraction
     cost_part: float = 0.0
     earliest_start: datetime | None = None
-    recent_images: int = 0  # of shards computed within RATE_SECONDS
+    recent_images: int = 0  # of the last shards computed: see RATE_SECONDS
     recent_start: datetime | None = None  # when the first of those was started
 
 
@@ -125,15 +136,21 @@ def get_progress(session: Session, atlas_id: str) -> tuple[AtlasState, Progress]
     Raises:
         NotFound: there is none.
     """
-    atlas = _find(session, atlas_id)
-    return AtlasState(atlas.state), _progress(session, [atlas])[atlas.id]
+    found = session.connection().execute(_KNOWN, {"atlas": atlas_id}).one_or_none()
+    if found is None:
+        raise _no_atlas(atlas_id)
+    return AtlasState(found.state), _progress(session, [_Known._make(found)])[atlas_id]
 
 
 def _find(session: Session, atlas_id: str) -> Atlas:
     atlas = session.get(Atlas, atlas_id, options=[joinedload(Atlas.network)])
     if atlas is None:
-        raise NotFound(f"There is no atlas {atlas_id!r}.", "See the list of atlases.")
+        raise _no_atlas(atlas_id)
     return atlas
+
+
+def _no_atlas(atlas_id: str) -> NotFound:
+    return NotFound(f"There is no atlas {atlas_id!r}.", "See the list of atlases.")
 
 
 def _item(atlas: Atlas, progress: Progress) -> AtlasItem:
@@ -174,35 +191,54 @@ def _failure(shard: Shard) -> Failure:
     )
 
 
-def _progress(session: Session, atlases: Sequence[Atlas]) -> dict[str, Progress]:
+def _progress(session: Session, atlases: Sequence[Atlas | _Known]) -> dict[str, Progress]:
     """Progress from the tallies and the few shards at work: it costs the same however many shards there are."""
     moment = clock.now(session)
-    ids = [atlas.id for atlas in atlases]
-    counted = tallies.of_atlases(session, ids)
-    at_work = _at_work(session, ids, clock.after(moment, -RATE_SECONDS))
+    counted = tallies.of_atlases(session, [atlas.id for atlas in atlases])
+    at_work = _at_work(session, atlases)
     return {atlas.id: _of_atlas(atlas, counted[atlas.id], at_work[atlas.id], moment) for atlas in atlases}
 
 
-def _at_work(session: Session, ids: Sequence[str], since: datetime) -> dict[str, _AtWork]:
-    running = select(
+def _at_work(session: Session, atlases: Sequence[Atlas | _Known]) -> dict[str, _AtWork]:
+    execute = session.connection().execute
+    found: dict[str, dict[str, Any]] = {atlas.id: {} for atlas in atlases}
+    for atlas_id, *values in execute(_RUNNING, {"atlases": list(found)}):
+        found[atlas_id].update(zip(("shards", "images_part", "cost_part", "earliest_start"), values, strict=True))
+    get_on = {f"atlas{n}": atlas.id for n, atlas in enumerate(a for a in atlases if a.state == AtlasState.RUNNING)}
+    for atlas_id, *values in execute(_recent(len(get_on)), get_on) if get_on else ():
+        found[atlas_id].update(zip(("recent_images", "recent_start"), values, strict=True))
+    return {atlas_id: _AtWork(**values) for atlas_id, values in found.items()}
+
+
+_KNOWN = select(Atlas.id, Atlas.state, Atlas.images).where(Atlas.id == bindparam("atlas"))
+_RUNNING = (
+    select(
         Shard.atlas_id,
         func.count(),
         func.sum(Shard.images * Shard.fraction),
         func.sum(Shard.cost_seconds * Shard.fraction),
         func.min(Shard.started_at),
-    ).where(Shard.atlas_id.in_(ids), Shard.state == ShardState.RUNNING)
-    recent = select(Shard.atlas_id, func.sum(Shard.images), func.min(Shard.started_at)).where(
-        Shard.atlas_id.in_(ids), Shard.finished_at >= since, Shard.seconds > 0
     )
-    found: dict[str, dict[str, Any]] = {atlas_id: {} for atlas_id in ids}
-    for atlas_id, *values in session.execute(running.group_by(Shard.atlas_id)):
-        found[atlas_id].update(zip(("shards", "images_part", "cost_part", "earliest_start"), values, strict=True))
-    for atlas_id, *values in session.execute(recent.group_by(Shard.atlas_id)):
-        found[atlas_id].update(zip(("recent_images", "recent_start"), values, strict=True))
-    return {atlas_id: _AtWork(**values) for atlas_id, values in found.items()}
+    .where(Shard.atlas_id.in_(bindparam("atlases", expanding=True)), Shard.state == ShardState.RUNNING)
+    .group_by(Shard.atlas_id)
+)
 
 
-def _of_atlas(atlas: Atlas, counted: AtlasTallies, now: _AtWork, moment: datetime) -> Progress:
+@cache
+def _recent(atlases: int) -> Select[str, int, datetime]:
+    """Of so many atlases, each named by a parameter: id, images and first start of the shards computed lately."""
+    last = (
+        select(Shard.atlas_id, Shard.images, Shard.started_at)
+        .where(Shard.finished_at >= clock.later(-RATE_SECONDS), Shard.seconds > 0)
+        .order_by(Shard.finished_at.desc())
+        .limit(RATE_SHARDS)
+    )
+    parts = [select(last.where(Shard.atlas_id == bindparam(f"atlas{n}")).subquery()) for n in range(atlases)]
+    lately = union_all(*parts).subquery().c
+    return select(lately.atlas_id, func.sum(lately.images), func.min(lately.started_at)).group_by(lately.atlas_id)
+
+
+def _of_atlas(atlas: Atlas | _Known, counted: AtlasTallies, now: _AtWork, moment: datetime) -> Progress:
     images_done = counted[ShardState.DONE].images + now.images_part
     runs = atlas.state == AtlasState.RUNNING
     return Progress(

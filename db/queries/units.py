@@ -1,8 +1,9 @@
 """Reads of units: the grid of a layer, and one unit with all its pictures."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
@@ -18,6 +19,7 @@ from db.queries.strips import LabelHit, LayerStrip, find_labels, layer_strip
 from db.queries.unit_items import Shown, UnitItem, shown_pictures, unit_item
 
 __all__ = [
+    "FoundUnits",
     "LabelHit",
     "LayerStrip",
     "RecipePictures",
@@ -25,10 +27,14 @@ __all__ = [
     "UnitPage",
     "UnitView",
     "find_labels",
+    "find_units",
     "get_unit",
     "layer_strip",
     "list_units",
 ]
+
+MOST_LISTED = 200
+"""Units that are asked for one by one."""
 
 
 class UnitPage(View):
@@ -73,7 +79,7 @@ def list_units(  # noqa: PLR0913  # all that a page of units can be asked for
     *,
     shown: str | None = None,
     seed: int = 0,
-    sort: Literal["unit", "activation"] | AnswerSort | None = "unit",
+    sort: Literal["unit", "activation"] | AnswerSort = "unit",
     pass_id: int | None = None,
     q: str = "",
     limit: int = 100,
@@ -89,6 +95,50 @@ def list_units(  # noqa: PLR0913  # all that a page of units can be asked for
         UnknownNetwork, UnknownLayer, UnknownRecipe: a name is not there.
         InvalidRequest: the cursor is not one of this list, or there is no such seed.
     """
+    what: dict[str, Any] = {"shown": shown, "seed": seed, "sort": sort, "pass_id": pass_id}
+    found = find_units(session, network, layer, q=q, limit=limit, cursor=cursor, **what)
+    pictures = found.pictures
+    return UnitPage(
+        network=network,
+        layer=LayerInfo.model_validate(found.layer.info),
+        recipe=found.recipe,
+        recipes=found.recipes,
+        seed=seed,
+        seeds=found.seeds,
+        total=found.total,
+        items=tuple(unit_item(found.layer.network, found.layer, unit, pictures.get(unit)) for unit in found.units),
+        next_cursor=found.next_cursor,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundUnits:
+    """What `UnitPage` is made of, for who shows thousands: an object for each costs more than all the rest."""
+
+    layer: Layer  # with its network
+    recipe: RecipeItem | None
+    recipes: tuple[RecipeItem, ...]
+    seeds: int
+    total: int
+    units: Sequence[int]  # in their order
+    pictures: dict[int, Shown]  # by unit
+    next_cursor: str | None
+
+
+def find_units(  # noqa: PLR0913  # as list_units
+    session: Session,
+    network: str,
+    layer: str,
+    *,
+    shown: str | None,
+    seed: int,
+    sort: Literal["unit", "activation"] | AnswerSort,
+    pass_id: int | None,
+    q: str,
+    limit: int,
+    cursor: str | None,
+) -> FoundUnits:
+    """As `list_units`."""
     if not 0 <= seed < MAX_SEEDS:
         raise InvalidRequest(f"There is no seed {seed}.", f"Seeds are 0 to {MAX_SEEDS - 1}.")
     found = find_layer(session, network, layer)
@@ -101,16 +151,14 @@ def list_units(  # noqa: PLR0913  # all that a page of units can be asked for
     elif isinstance(sort, AnswerSort):
         keys = ranked(units, answer_ranks(session, pass_id, found.id, sort) if pass_id else {})
     page, following = part(keys, limit, cursor)
-    pictures = _pictures(session, found, recipe, seed, page)
-    return UnitPage(
-        network=network,
-        layer=LayerInfo.model_validate(found.info),
+    return FoundUnits(
+        layer=found,
         recipe=recipe,
         recipes=tuple(recipes),
-        seed=seed,
         seeds=_seeds(session, found, recipe),
         total=len(units),
-        items=tuple(unit_item(found.network, found, unit, pictures.get(unit)) for unit in page),
+        units=page,
+        pictures=_pictures(session, found, recipe, seed, page),
         next_cursor=following,
     )
 
@@ -152,10 +200,13 @@ def _strengths(session: Session, layer: Layer, recipe: RecipeItem | None, seed: 
 def _pictures(
     session: Session, layer: Layer, recipe: RecipeItem | None, seed: int, units: Sequence[int]
 ) -> dict[int, Shown]:
-    if recipe is None:
+    if recipe is None or not units:
         return {}
     mine = (Picture.layer_id == layer.id, Picture.recipe_hash == recipe.hash, Picture.seed == seed)
-    rows = session.execute(shown_pictures().where(*mine, Picture.unit.in_(units)))
+    # A list of thousands costs more than the rows in between that nobody asked for.
+    few = len(units) <= MOST_LISTED
+    these = Picture.unit.in_(units) if few else Picture.unit.between(min(units), max(units))
+    rows = session.connection().execute(shown_pictures().where(*mine, these)).all()
     return {picture.unit: picture for picture in map(Shown._make, rows)}
 
 

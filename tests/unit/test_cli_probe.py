@@ -179,6 +179,9 @@ def test_what_cannot_be_added_is_said(services: Services, folder: Path, tmp_path
     ):
         result = run("probe", "add", *arguments)
         assert result.exit_code == 2 and words in result.stderr, (arguments, result.output)
+    (tmp_path / "nothing").mkdir()
+    assert "no file in" in run("probe", "add", "x", str(tmp_path / "nothing")).stderr
+    assert "No probe sets yet" in run("probe", "list").output
 
 
 def test_removing_a_set(services: Services, folder: Path) -> None:

@@ -59,6 +59,7 @@ def _create_probe_sets() -> None:
         sa.UniqueConstraint("set_id", "key", name=op.f("uq_probe_images_set_id_key")),
     )
     op.create_index(op.f("ix_probe_images_key"), "probe_images", ["key"])
+    op.create_index(op.f("ix_probe_images_set_id_label_number"), "probe_images", ["set_id", "label", "number"])
     op.create_table(
         "probe_skips",
         sa.Column("id", sa.Integer(), nullable=False),
