@@ -1,6 +1,8 @@
 """Activations of a picture and of a video from the request to the files: web server, Redis and worker as in earnest."""
 
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load
 
+from tests.conftest import ROOT
 from tests.integration.test_rest import serving
 from tests.services import Installation, Worker, wait_until
 from tests.videos import animation, picture, video
@@ -28,10 +31,10 @@ def service(installation: Installation) -> Iterator[tuple[httpx.Client, Worker]]
         yield client, worker
 
 
-def ask(client: httpx.Client, group: str, data: bytes, name: str, **fields: str) -> httpx.Response:
+def ask(client: httpx.Client, group: str, content: bytes, name: str, **fields: str) -> httpx.Response:
     """Send a file with fields beside it."""
     field = "picture" if group == "activations" else "video"
-    return client.post(f"/api/v1/{group}", files={field: (name, data)}, data={"network": "demo", **fields})
+    return client.post(f"/api/v1/{group}", files={field: (name, content)}, data={"network": "demo", **fields})
 
 
 def ended(client: httpx.Client, answer: httpx.Response, seconds: float = 60) -> dict[str, Any]:
@@ -91,3 +94,14 @@ def test_a_video_is_played_beside_its_activations(service: tuple[httpx.Client, W
     moving = ended(client, ask(client, "recordings", animation(6), "walk.gif", layers="classes", step="2", data="no"))
     assert (moving["state"], moving["result"]["frames"]) == ("done", 3)
     assert [file["name"] for file in moving["files"]] == ["recording.webm"]
+
+
+def most_memory(frames: int) -> int:
+    """Bytes, of a process of its own."""
+    command = [sys.executable, "-m", "tests.integration.recording_memory", str(frames)]
+    return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=280).stdout)
+
+
+def test_a_long_video_takes_no_more_memory_than_a_short_one() -> None:
+    """The numbers of the long one alone are 131 MB."""
+    assert most_memory(500) < most_memory(50) + 40_000_000
