@@ -130,8 +130,10 @@ class Keeper(threading.Thread):
 def kept(runtime: Runtime, lease: ActivationLease) -> Iterator[Keeper]:
     """Keep the lease while the block runs."""
     keeper = Keeper(runtime, lease)
+    runtime.doing = f"{lease.spec.kind} {lease.job_id} of {lease.network.name}"
     keeper.start()
     try:
         yield keeper
     finally:
         keeper.stop()
+        runtime.doing = ""

@@ -53,6 +53,7 @@ class Runtime:
         self.metrics = WorkerMetrics()
         self.metrics_server = MetricsServer(settings, self.metrics.registry)
         self.committer = Committer(self.ledger, self.store, self.held, self.metrics, self.housekeeper.wake)
+        self.doing = ""  # what it does that is no shard, for people
         self._closing = threading.Event()
 
     def start(self) -> None:
@@ -96,7 +97,7 @@ class Runtime:
             device_kind=self.engines.kind,
             queues=",".join(queues_of(self.engines.kind)),
             versions=self._versions,
-            activity="; ".join(busy)[:200] or "idle",
+            activity=("; ".join(busy) or self.doing)[:200] or "idle",
         )
 
     def _announce_networks(self) -> None:
