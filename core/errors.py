@@ -131,6 +131,16 @@ class Cancelled(DeepvisError):
     slug, title = "cancelled", "Cancelled"
 
 
+def by_slug(slug: str) -> type[DeepvisError]:
+    """The class of that slug, for an error that comes from another process; `InvalidRequest` if there is none."""
+    known = [DeepvisError]
+    for kind in known:
+        if kind.slug == slug:
+            return kind
+        known += kind.__subclasses__()
+    return InvalidRequest
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A remedy sentence with the known names closest to `name`."""
     names = list(known)

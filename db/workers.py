@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from core.live import LIVE_QUEUE
 from core.specs import DeviceKind
 from db import clock
 from db.bulk import dialect_insert
@@ -72,9 +73,13 @@ def forget(session: Session, *, silent_seconds: float = FORGET_SECONDS) -> int:
 
 
 def live(session: Session, within_seconds: float) -> Counter[DeviceKind]:
-    """How many workers of each kind have reported within the last `within_seconds` and have not stopped."""
+    """How many workers of each kind have reported within the last `within_seconds` and have not stopped.
+
+    Live workers, which take no shards, are not among them.
+    """
     since = clock.after(clock.now(session), -within_seconds)
     counted = select(Worker.device_kind, func.count()).where(Worker.stopped_at.is_(None), Worker.heartbeat_at >= since)
+    counted = counted.where(Worker.queues != LIVE_QUEUE)
     return Counter({DeviceKind(kind): n for kind, n in session.execute(counted.group_by(Worker.device_kind))})
 
 

@@ -20,6 +20,7 @@ TAGS = [
     {"name": "Atlases", "description": "Asking for pictures, and how far that is"},
     {"name": "Units", "description": "What came of it, unit by unit"},
     {"name": "Pictures", "description": "The pictures and their thumbnails"},
+    {"name": "Live", "description": "What a network makes of pictures as they come"},
     {"name": "Recipes", "description": "How pictures are made"},
     {"name": "Service", "description": "Workers, queues and health"},
 ]
@@ -43,6 +44,7 @@ _IN_ADDRESSES = {
     "recipe": "Name of the recipe",
     "atlas_id": "The atlas's `id`",
     "picture_id": "The picture's `id`",
+    "session_id": "The live session's `id`",
     "key": "SHA-256 of the sheet, 64 hex digits",
 }
 NO_NUL = r"^[^\x00]*$"

@@ -7,6 +7,7 @@ from api.rest import (
     atlases,
     events,
     health,
+    live,
     login,
     metrics,
     networks,
@@ -20,7 +21,21 @@ from api.rest import (
     units,
 )
 
-_MODULES = (networks, atlases, events, units, pictures, recipes, service, metrics, health, sheets, reference, login)
+_MODULES = (
+    networks,
+    atlases,
+    events,
+    live,
+    units,
+    pictures,
+    recipes,
+    service,
+    metrics,
+    health,
+    sheets,
+    reference,
+    login,
+)
 
 
 def register(app: APIFlask) -> None:

@@ -21,9 +21,15 @@ def check_text() -> None:
         raise BadRequest("The address holds a NUL character.", "Leave it out.")
 
 
+PICTURES = frozenset({"live.send_frame"})
+"""Take a picture as it is."""
+
+
 def check_media_type() -> None:
-    """A body sent to the API is JSON. Another site's form cannot send that without asking first."""
+    """A body sent to the API is JSON, or a picture. Another site's form cannot send either without asking first."""
     has_body = bool(request.content_length) or request.headers.get("Transfer-Encoding")
+    if request.endpoint in PICTURES and request.mimetype.startswith("image/"):
+        return
     if request.path.startswith("/api/") and has_body and not request.is_json:
         raise UnsupportedMediaType(
             f"The body is {request.mimetype or 'of no stated type'!r}.", "Send application/json in Content-Type."

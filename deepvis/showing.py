@@ -1,0 +1,110 @@
+"""One frame as a viewer sees it: what was asked for of the network's answers, encoded, and nothing else."""
+
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from core.errors import UnitOutOfRange, UnknownLayer, nearest
+from core.live import LiveView
+from core.specs import LayerInfo
+from deepvis.activations import Answers, as_input, grid_columns, paint, run, shade, tile_grid
+from deepvis.engine import Engine
+from deepvis.pictures import Pixels, to_image
+
+BEST_UNITS = 3
+
+
+@dataclass
+class Shown:
+    """What goes to the viewer: a header for JSON, and pictures by name."""
+
+    header: dict[str, Any] = field(default_factory=dict)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+
+
+def show(engine: Engine, layers: Sequence[LayerInfo], view: LiveView, image: Image.Image) -> Shown:
+    """Put `image` through the network and encode what `view` asks for.
+
+    Raises:
+        UnknownLayer, UnitOutOfRange: the network has no such layer or unit.
+        BadPicture: the network takes no pictures like this one.
+    """
+    start = time.perf_counter()
+    layer = find_layer(layers, view.layer, view.unit) if view.layer else None
+    seen = as_input(image, engine.network.input_shape)
+    answers = run(engine, [seen], [layer] if layer else [], view.side)
+    computed = time.perf_counter()
+    shown = Shown()
+    if view.top:
+        shown.header["top"] = top_classes(answers.probabilities[0], engine.network.labels, view.top)
+    if layer:
+        _show_layer(shown, answers, layer, view)
+    ended = time.perf_counter()
+    shown.header["seconds"] = {"compute": round(computed - start, 4), "encode": round(ended - computed, 4)}
+    return shown
+
+
+def find_layer(layers: Sequence[LayerInfo], name: str, unit: int) -> LayerInfo:
+    """The layer of that name, which has such a unit.
+
+    Raises:
+        UnknownLayer, UnitOutOfRange: there is none.
+    """
+    found = {layer.name: layer for layer in layers}
+    if name not in found:
+        raise UnknownLayer(f"The network has no layer {name!r}.", nearest(name, found))
+    if unit >= found[name].units:
+        raise UnitOutOfRange(f"{name} has no unit {unit}.", f"Its units are 0 to {found[name].units - 1}.")
+    return found[name]
+
+
+def top_classes(probabilities: Tensor, labels: Sequence[str], count: int) -> list[dict[str, Any]]:
+    """The likeliest classes: {"unit", "label", "probability"} each, the first the likeliest.
+
+    Args:
+        probabilities: (classes,)
+        labels: of the classes, or none where they have no names.
+    """
+    values, units = probabilities.topk(min(count, len(probabilities)))
+    named = len(labels) == len(probabilities)
+    return [
+        {"unit": unit, "label": labels[unit] if named else f"class {unit}", "probability": round(value, 5)}
+        for unit, value in zip(units.tolist(), values.tolist(), strict=True)
+    ]
+
+
+def _show_layer(shown: Shown, answers: Answers, layer: LayerInfo, view: LiveView) -> None:
+    maps = answers.maps[layer.name][0]  # (units, h, w)
+    shades = shade(maps, gamma=view.gamma, per_channel=view.per_channel)
+    if view.grid:
+        pixels = tile_grid(shades, side=view.grid)
+        shown.pictures["grid"] = encode_jpeg(pixels)
+        columns = grid_columns(len(maps))
+        shown.header["grid"] = {"columns": columns, "rows": -(-len(maps) // columns), "units": len(maps)}
+    shown.pictures["unit"] = encode_png(paint(shade(maps[view.unit][None], gamma=view.gamma)[0]))
+    own = maps[view.unit]
+    peaks = maps.flatten(1).amax(1)
+    best = peaks.topk(min(BEST_UNITS, len(peaks))).indices.tolist()
+    highest = round(float(own.max()), 4)
+    shown.header["unit"] = {"layer": layer.name, "unit": view.unit, "highest": highest, "best": best}
+
+
+def encode_jpeg(pixels: Pixels, quality: int = 85) -> bytes:
+    """JPEG of (H, W, 1) or (H, W, 3) pixels: what is made anew for every frame is encoded quickly."""
+    return _encode(to_image(pixels), "JPEG", quality=quality)
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """PNG of (H, W, 1) or (H, W, 3) pixels, of small pictures whose pixels are enlarged."""
+    return _encode(to_image(pixels), "PNG", compress_level=1)
+
+
+def _encode(image: Image.Image, kind: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
