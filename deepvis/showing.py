@@ -35,11 +35,11 @@ def show(engine: Engine, layers: Sequence[LayerInfo], view: LiveView, image: Ima
         BadPicture: the network takes no pictures like this one.
     """
     start = time.perf_counter()
+    shown = Shown({"layer": view.layer})
     layer = find_layer(layers, view.layer, view.unit) if view.layer else None
     seen = as_input(image, engine.network.input_shape)
     answers = run(engine, [seen], [layer] if layer else [], view.side)
     computed = time.perf_counter()
-    shown = Shown()
     if view.top:
         shown.header["top"] = top_classes(answers.probabilities[0], engine.network.labels, view.top)
     if layer:

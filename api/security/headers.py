@@ -8,6 +8,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self'",
+        "media-src blob:",  # a video that the visitor opened: it is played here and not sent anywhere as a whole
         "connect-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",
