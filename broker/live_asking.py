@@ -3,6 +3,7 @@
 import logging
 import secrets
 import threading
+import time
 from concurrent.futures import Future
 from typing import Any
 
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 LISTEN_SECONDS = 1.0
 RETRY_SECONDS = 0.5
+WORKER_SECONDS = 1.0
+"""A frame waits so long for somebody to serve its session."""
 
 
 class NoWorker(NotReady):
@@ -49,8 +52,7 @@ class Asker:
         self._waiting[frame] = answer
         try:
             header = {"frame": frame, "reply": self._channel, "view": view}
-            if not self._redis.publish(frames_of(session_id), pack(header, {"picture": picture})):
-                raise NoWorker("No live worker serves this session yet.", "One is asked for.")
+            self._publish(frames_of(session_id), pack(header, {"picture": picture}))
             return answer.result(seconds)
         except RedisError as error:
             raise away(error) from error
@@ -59,6 +61,15 @@ class Asker:
             raise NotReady(detail, "It may still be loading the network, or have died; it is asked again.") from None
         finally:
             self._waiting.pop(frame, None)
+
+    def _publish(self, channel: str, packet: bytes) -> None:
+        """To the worker that serves the session; one may be about to."""
+        patience = time.monotonic() + WORKER_SECONDS
+        while not self._redis.publish(channel, packet):
+            if time.monotonic() > patience:
+                remedy = "One is asked for; `deepvis worker --live` starts one."
+                raise NoWorker("No live worker serves this session.", remedy)
+            time.sleep(RETRY_SECONDS / 10)
 
     # --- the thread -------------------------------------------------------------------
 
@@ -79,7 +90,7 @@ class Asker:
             except (RedisError, OSError) as error:
                 self._listening.clear()
                 log.warning("live answers: %s", error)
-                threading.Event().wait(RETRY_SECONDS)
+                time.sleep(RETRY_SECONDS)
 
     def _hear(self, channel: PubSub) -> None:
         while True:

@@ -12,7 +12,7 @@ from torch import Tensor
 from core.errors import UnitOutOfRange, UnknownLayer, nearest
 from core.live import LiveView
 from core.specs import LayerInfo
-from deepvis.activations import Answers, as_input, grid_columns, paint, run, shade, tile_grid
+from deepvis.activations import Answers, as_input, grid_columns, paint, run, shade, shrink, tile_grid
 from deepvis.engine import Engine
 from deepvis.pictures import Pixels, to_image
 
@@ -80,10 +80,10 @@ def top_classes(probabilities: Tensor, labels: Sequence[str], count: int) -> lis
 
 def _show_layer(shown: Shown, answers: Answers, layer: LayerInfo, view: LiveView) -> None:
     maps = answers.maps[layer.name][0]  # (units, h, w)
-    shades = shade(maps, gamma=view.gamma, per_channel=view.per_channel)
     if view.grid:
-        pixels = tile_grid(shades, side=view.grid)
-        shown.pictures["grid"] = encode_jpeg(pixels)
+        small = shrink(maps, view.grid)
+        shades = shade(small, gamma=view.gamma, per_channel=view.per_channel)
+        shown.pictures["grid"] = encode_jpeg(tile_grid(shades))
         columns = grid_columns(len(maps))
         shown.header["grid"] = {"columns": columns, "rows": -(-len(maps) // columns), "units": len(maps)}
     shown.pictures["unit"] = encode_png(paint(shade(maps[view.unit][None], gamma=view.gamma)[0]))
