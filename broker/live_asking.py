@@ -39,6 +39,7 @@ class Asker:
         self._listening = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._over = False
 
     def ask(self, session_id: str, view: dict[str, Any], picture: bytes, seconds: float) -> bytes:
         """The answer to a frame: a packet of `broker.packets`.
@@ -62,6 +63,12 @@ class Asker:
         finally:
             self._waiting.pop(frame, None)
 
+    def close(self) -> None:
+        """End the thread."""
+        self._over = True
+        if self._thread is not None:
+            self._thread.join(2 * LISTEN_SECONDS)
+
     def _publish(self, channel: str, packet: bytes) -> None:
         """To the worker that serves the session; one may be about to."""
         patience = time.monotonic() + WORKER_SECONDS
@@ -82,7 +89,7 @@ class Asker:
             raise NotReady("The Redis of live activations does not answer.", "It is tried again.")
 
     def _run(self) -> None:
-        while True:
+        while not self._over:
             try:
                 with self._redis.pubsub() as channel:  # type: ignore[no-untyped-call]  # redis has no types here
                     channel.subscribe(self._channel)
@@ -93,7 +100,7 @@ class Asker:
                 time.sleep(RETRY_SECONDS)
 
     def _hear(self, channel: PubSub) -> None:
-        while True:
+        while not self._over:
             message = channel.get_message(timeout=LISTEN_SECONDS)
             if message and message["type"] == "subscribe":
                 self._listening.set()

@@ -10,8 +10,9 @@ export function addressOf(state) {
   return `/networks/${encodeURIComponent(state.network)}/layers/${layer}/units/${state.unit}`;
 }
 
-function figure(source, words) {
+function figure(source, words, wide = false) {
   const made = document.createElement("figure");
+  made.classList.toggle("wide", wide);
   const image = Object.assign(document.createElement("img"), { src: source, alt: words, loading: "lazy" });
   const caption = document.createElement("figcaption");
   caption.textContent = words;
@@ -25,10 +26,26 @@ export async function preferred(state) {
   return first.filter(([, picture]) => picture).map(([recipe, picture]) => figure(picture.links.file, recipe.title || recipe.name));
 }
 
+// Of the latest probe set, if the network was run on any.
+const passes = new Map();
+
+async function hasPasses(network) {
+  if (!passes.has(network)) {
+    const found = await getJson(`/api/v1/networks/${encodeURIComponent(network)}/passes`).catch(() => ({ items: [] }));
+    passes.set(network, found.items.length > 0);
+  }
+  return passes.get(network);
+}
+
 export async function photographs(state) {
-  const found = await getJson(`/api/v1${addressOf(state)}/answers`).catch(() => ({}));
-  const items = found.items ?? found.top ?? [];
-  return items.filter((item) => item.links?.crop ?? item.links?.file).map((item) => figure(item.links.crop ?? item.links.file, item.name ?? `${item.activation ?? ""}`));
+  if (!(await hasPasses(state.network))) return [];
+  const { images, views } = await getJson(`/api/v1${addressOf(state)}/answers`);
+  const crops = views.filter((view) => view.side === "top" && view.kind === "crop" && view.links.file);
+  const top = images.filter((image) => image.side === "top");
+  return [
+    ...crops.map((view) => figure(view.links.file, "What it sees of them", true)),
+    ...top.map((image) => figure(image.links.file, image.label ?? image.name)),
+  ];
 }
 
 export async function make(state, said) {
