@@ -30,3 +30,4 @@ class LiveView(Spec):
     from_layer: str = Field(default="", max_length=200, description="Layer that is traced back; empty: the one shown")
     from_unit: int = Field(default=0, ge=0, le=10_000_000, description="Unit that is traced back, of `from_layer`")
     in_grid: bool = Field(default=False, description="Whether the grid shows every unit's backward view")
+    grow: bool = Field(default=False, description="Whether the unit's preferred picture is made, and shown as it grows")

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, cast
 
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from workers.runtime import Runtime
 
 if TYPE_CHECKING:
     from deepvis.engine import Engine
+    from deepvis.showing import Shown
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ def serve(runtime: Runtime) -> None:
     """Serve every live session that no other worker serves, until none is left or the worker has to stop."""
     longest = time.monotonic() + runtime.settings.task_seconds / 2  # a task that never ends would be stopped rudely
     room = LiveRoom(runtime)
-    with connect(runtime.settings) as client, Inbox(client, runtime.ledger.worker_id) as inbox:
+    with closing(room), connect(runtime.settings) as client, Inbox(client, runtime.ledger.worker_id) as inbox:
         busy_at = time.monotonic()
         while runtime.stop.deadline is None and time.monotonic() < longest:
             if asked := inbox.take(WAIT_SECONDS):
@@ -51,8 +53,15 @@ class LiveRoom:
     """Answers frames with the networks of this worker."""
 
     def __init__(self, runtime: Runtime) -> None:
+        from workers.growth import Growth
+
         self._runtime = runtime
         self._networks: dict[str, NetworkView] = {}  # by name; what one is never changes
+        self._growth = Growth()
+
+    def close(self) -> None:
+        """End what still grows."""
+        self._growth.close()
 
     def answer(self, inbox: Inbox, asked: Asked) -> None:
         """Answer a frame: with what is to be seen, or with what is wrong."""
@@ -72,9 +81,19 @@ class LiveRoom:
         view = _view(asked)
         network = self._network(asked.session)
         image = read_upload(asked.picture, FRAME_LIMITS)
-        shown = show(self._engine(network), network.layers, view, image)
+        engine = self._engine(network)
+        shown = show(engine, network.layers, view, image)
+        if view.grow and view.layer:
+            self._show_growth(shown, engine, network, view)
         shown.header["seconds"]["wait"] = round(waited, 4)
         inbox.answer(asked, shown.header, shown.pictures)
+
+    def _show_growth(self, shown: "Shown", engine: "Engine", network: NetworkView, view: LiveView) -> None:
+        layer = next(layer for layer in network.layers if layer.name == view.layer)
+        growing = self._growth.look(engine, layer, view.unit)
+        shown.header["grown"] = {name: getattr(growing, name) for name in ("step", "steps", "done", "trouble")}
+        if growing.png:
+            shown.pictures["grown"] = growing.png
 
     def _network(self, session: LiveSession) -> NetworkView:
         if session.network not in self._networks:

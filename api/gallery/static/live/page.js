@@ -5,10 +5,11 @@ import { bindKeys } from "./keys.js";
 import { getJson, Session } from "./session.js";
 import { Camera, frameOf, sourceOf } from "./sources.js";
 import { fromAddress, toAddress, viewOf } from "./state.js";
-import { showUnit, tilePictures } from "./panel.js";
+import { sayGrown, showUnit, tilePictures } from "./panel.js";
 
 const $ = (selector) => document.querySelector(selector);
 const KEEP_SECONDS = 5; // a frame that stands still is sent again, or the session would end
+const GROWTH_SECONDS = 0.2; // it is sent again sooner while something grows
 const RETRY_SECONDS = 0.5;
 const WIDE_STEP = 8;
 const GAMMAS = [1, 0.7, 0.5, 0.3, 2];
@@ -25,6 +26,7 @@ let source = null;
 let frozen = null; // the frame that stands still, as it was sent
 let place = null; // where the grid's tiles are
 let pictureOf = null;
+let growing = false; // whether the unit's preferred picture is made before our eyes
 let turn = () => undefined; // wakes the loop
 
 // --- what is looked at -------------------------------------------------------------------
@@ -45,7 +47,12 @@ function change(news) {
   dress();
   const elsewhere = state.layer !== before.layer || state.network !== before.network;
   if (elsewhere || state.pictures !== before.pictures) showPictures();
-  if (elsewhere || state.unit !== before.unit) showUnit(state, turn);
+  if (elsewhere || state.unit !== before.unit) showUnit(state, grow);
+  turn();
+}
+
+function grow(wanted) {
+  growing = wanted;
   turn();
 }
 
@@ -200,6 +207,10 @@ async function show(frame, { header, parts }) {
     drawOver($("#over"), seen.input, seen.unit);
     $("#highest").textContent = `highest ${header.unit.highest.toPrecision(3)}`;
   }
+  if (growing && header.grown && header.unit.unit === state.unit) {
+    sayGrown(header.grown);
+    if (seen.grown) drawFlat($("#grown"), seen.grown);
+  }
   if (seen.backward) drawFlat($("#backward"), seen.backward, true);
   for (const bitmap of bitmaps) bitmap.close();
 }
@@ -222,12 +233,13 @@ async function once() {
   if (session.network !== state.network) await session.open(state.network);
   const began = performance.now();
   const view = viewOf(state, fit($("#grid")));
+  if (growing) view.grow = true;
   const answer = await session.send(frame, view);
   await show(frame, answer);
   count(began);
   $("#live").dataset.frames = String(Number($("#live").dataset.frames ?? 0) + 1);
   say("");
-  if (frozen || !source.moving) await pause(KEEP_SECONDS);
+  if (frozen || !source.moving) await pause(growing && !answer.header.grown?.done ? GROWTH_SECONDS : KEEP_SECONDS);
 }
 
 async function hear(error) {
@@ -267,7 +279,7 @@ async function choose(name) {
   $("#layer").replaceChildren(...options);
   const known = network.layers.some((layer) => layer.name === state.layer);
   change({ network: name, layer: known ? state.layer : (network.layers.find((layer) => layer.default) ?? network.layers[0]).name });
-  showUnit(state, turn);
+  showUnit(state, grow);
 }
 
 // --- start ----------------------------------------------------------------------------------

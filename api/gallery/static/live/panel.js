@@ -6,37 +6,48 @@ import { addressOf, make, photographs, preferred } from "./unit.js";
 const $ = (selector) => document.querySelector(selector);
 const MOST_UNITS = 200; // in one page of the REST API
 
-let shown = 0; // counts what was asked for, so that a late answer is not shown
+const DWELL_SECONDS = 1.2; // units that one only passes by get no picture made
 
-export async function showUnit(state) {
+let shown = 0; // counts what was asked for, so that a late answer is not shown
+let waiting = 0;
+
+// Shows what the gallery has of the unit; `grow(true)` asks for a picture that grows with the frames.
+export async function showUnit(state, grow) {
   if (!state.layer || !state.network) return;
   const mine = ++shown;
-  $("#gallery-link").href = addressOf(state);
-  const [pictures, photos] = await Promise.all([preferred(state).catch(() => []), photographs(state).catch(() => [])]);
+  const told = { ...state };
+  grow(false);
+  clearTimeout(waiting);
+  $("#gallery-link").href = addressOf(told);
+  const [pictures, photos] = await Promise.all([preferred(told).catch(() => []), photographs(told).catch(() => [])]);
   if (mine !== shown) return;
   $("#preferred").replaceChildren(...pictures);
   $("#photographs").replaceChildren(...photos);
   $("#photographs-part").hidden = !photos.length;
-  if (!pictures.length) await grow({ ...state }, mine);
+  $("#grown-figure").hidden = pictures.length > 0;
+  $("#grown-words").textContent = "No preferred picture yet";
+  if (!pictures.length) waiting = setTimeout(() => mine === shown && begin(told, mine, grow), DWELL_SECONDS * 1000);
 }
 
-async function grow(state, mine) {
-  const words = document.createElement("p");
-  words.className = "quiet small";
-  words.textContent = "No preferred picture yet.";
-  const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Make it now" });
-  $("#preferred").replaceChildren(words, button);
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    const said = (text) => mine === shown && (words.textContent = text);
-    try {
-      await make(state, (progress) => said(`In the making: ${Math.round(100 * progress.fraction)} %`));
-      if (mine === shown) showUnit(state);
-    } catch (error) {
-      said(error.message);
-      button.disabled = false;
+// The worker that answers frames shows it grow; an atlas of this one unit keeps it.
+async function begin(state, mine, grow) {
+  grow(true);
+  try {
+    await make(state);
+    if (mine !== shown) return;
+    const pictures = await preferred(state);
+    if (mine === shown && pictures.length) {
+      grow(false);
+      $("#preferred").replaceChildren(...pictures);
+      $("#grown-figure").hidden = true;
     }
-  });
+  } catch (error) {
+    if (mine === shown) $("#grown-words").textContent = error.message;
+  }
+}
+
+export function sayGrown({ step, steps, done, trouble }) {
+  $("#grown-words").textContent = trouble || (done ? "Made just now" : `Growing: step ${step} of ${steps}`);
 }
 
 // By unit: where its preferred picture is on a sheet of thumbnails.

@@ -4,6 +4,7 @@
 import { getJson, postJson } from "./session.js";
 
 const LOOK_SECONDS = 2;
+const UNFINISHED = new Set(["queued", "planning", "running"]);
 
 export function addressOf(state) {
   const layer = state.layer.split("/").map(encodeURIComponent).join("/");
@@ -48,14 +49,14 @@ export async function photographs(state) {
   ];
 }
 
-export async function make(state, said) {
+// An atlas of this one unit, which is small and so comes before larger ones; returns when it is there.
+export async function make(state) {
   const wish = { network: state.network, layers: [state.layer], units: [state.unit], recipes: ["fourier"] };
   const atlas = await postJson("/api/v1/atlases", wish);
   for (;;) {
-    const progress = await getJson(`/api/v1/atlases/${atlas.id}/progress`);
-    if (progress.state === "complete") return;
-    if (["failed", "cancelled"].includes(progress.state)) throw new Error("The picture could not be made.");
-    said(progress);
+    const { state: now } = await getJson(`/api/v1/atlases/${atlas.id}/progress`);
+    if (now === "complete") return;
+    if (!UNFINISHED.has(now)) throw new Error("The picture could not be kept in the gallery.");
     await new Promise((done) => setTimeout(done, LOOK_SECONDS * 1000));
   }
 }
