@@ -113,6 +113,12 @@ class BadNetwork(InvalidRequest):
     slug, title = "bad-network", "The network cannot be used"
 
 
+class UndefinedView(InvalidRequest):
+    """A backward view that has no meaning on a network's modules; the plain gradient always has one."""
+
+    slug, title = "undefined-view", "The backward view is not defined"
+
+
 class BadSetting(DeepvisError):
     """A setting, file or service of this installation is wrong or missing."""
 

@@ -5,24 +5,31 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import BadNetwork
 from core.specs import FourierMethod, LayerInfo, Recipe
 from deepvis.ascent import pixel_ascent, value_and_gradient
+from deepvis.backward import KINDS, Kind, backward_views
 from deepvis.batch import Batch, Outcome, Scale
 from deepvis.fourier import fourier_ascent
+from deepvis.graph import rectified_layers
+from deepvis.inputs import NO_LABEL, Inputs
 from deepvis.layers import capture
 from deepvis.networks import Network
 from deepvis.objectives import Objective
 from deepvis.pictures import Pixels
 from deepvis.precision import choose_precision, prepare
 from deepvis.preferred import PreferredPicture, State
+from deepvis.probe import Probe, ProbeOptions
+from deepvis.tallies import Tally
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +154,86 @@ class Engine:
             start = time.perf_counter()
             value_and_gradient(batch, x)[2].sum().item()
             return (time.perf_counter() - start) / rows
+
+    # --- real pictures --------------------------------------------------------------
+
+    def to_input(self, pixels: Pixels) -> Tensor:
+        """Pictures (N, H, W, C), 0..255, as the network takes them: (N, C, H, W) float32, on the device."""
+        picture = torch.from_numpy(pixels)
+        if self.device.type == "cuda":
+            picture = picture.pin_memory()
+        picture = picture.to(self.device, non_blocking=True).permute(0, 3, 1, 2)  # channels last as it is
+        return self.scale.from_picture(picture.float() / 255)
+
+    def probe(
+        self,
+        layers: Sequence[LayerInfo],
+        batches: Iterable[Inputs],
+        options: ProbeOptions | None = None,
+        on_batch: Callable[[Inputs], None] | None = None,
+    ) -> dict[str, Tally]:
+        """What the units of `layers` answer to in a range of images, by layer name; in float32, one forward pass.
+
+        Args:
+            layers: of this engine's network.
+            batches: from `deepvis.inputs.batches`.
+            options: how many images are ranked, and more.
+            on_batch: called after every batch; what it raises ends the call.
+
+        Raises:
+            InvalidRequest: there are no pictures, or no layers.
+        """
+        probe = Probe(self.reference, layers, self.device, options or ProbeOptions())
+        for inputs in batches:
+            probe.see(inputs, self.to_input(inputs.pixels))
+            if on_batch:
+                on_batch(inputs)
+        return probe.tallies()
+
+    def rectified_layers(self, layers: Sequence[LayerInfo]) -> frozenset[str]:
+        """Names of the layers that are read by rectifiers only: what is below zero there goes no further."""
+        return rectified_layers(self.reference, layers, torch.zeros(1, *self.network.input_shape, device=self.device))
+
+    def backward(
+        self,
+        layer: LayerInfo,
+        pixels: Pixels,
+        addresses: Sequence[tuple[int, int]],
+        kinds: Sequence[Kind] = KINDS,
+    ) -> dict[Kind, NDArray[np.float32]]:
+        """Backward views (N, C, H, W) of the (unit, position) `addresses` on N pictures (N, H, W, C).
+
+        Raises:
+            UndefinedView: a kind has no meaning on this network, see `deepvis.backward`.
+            UnitOutOfRange: there is no such address.
+        """
+        rows = self.probe_batch_size
+        parts = [
+            backward_views(self.reference, layer, self.to_input(pixels[i : i + rows]), addresses[i : i + rows], kinds)
+            for i in range(0, len(pixels), rows)
+        ]
+        return {kind: torch.cat([part[kind] for part in parts]).cpu().numpy() for kind in kinds}
+
+    @property
+    def probe_batch_size(self) -> int:
+        """Pictures of the network's input that fill a batch on this device."""
+        _, height, width = self.network.input_shape
+        return min(max(_BATCH_PIXELS[self.device.type] // (height * width), 1), _MOST_IMAGES[self.device.type])
+
+    def seconds_per_probe_image(self, layers: Sequence[LayerInfo]) -> float:
+        """One picture's share of a pass over real pictures, in seconds, decoding left out; measured on two batches."""
+        rows, (channels, *sides) = self.probe_batch_size, self.network.input_shape
+        pixels = np.random.default_rng(0).integers(0, 256, (rows, *sides, channels), np.uint8)
+        none = np.full(rows, NO_LABEL)
+        ends: list[float] = []
+
+        def note(inputs: Inputs) -> None:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            ends.append(time.perf_counter())
+
+        self.probe(layers, [Inputs(pixels, np.arange(rows) + i * rows, none) for i in range(2)], on_batch=note)
+        return (ends[1] - ends[0]) / rows  # the first batch warms up
 
     # --- one batch ---------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from core.specs import LayerInfo
 from deepvis.networks.network import Network
 from deepvis.reading import batch_first, centre_position, first_tensor, layer_values
 from deepvis.tracing import TracedLayer
@@ -36,7 +37,7 @@ def _noise(texture: Texture, shape: tuple[int, int, int], generator: torch.Gener
     return 0.8 * smooth + 0.2 * white
 
 
-def direction(layer: TracedLayer) -> Tensor:
+def direction(layer: TracedLayer | LayerInfo) -> Tensor:
     """(units,): the random weights under which a layer's units are summed, so that no gradients cancel out."""
     return torch.randn(layer.units, generator=torch.Generator().manual_seed(layer.units))
 

@@ -87,6 +87,15 @@ def first_tensor(output: Any) -> Tensor:
     raise BadNetwork(f"A module returned {type(output).__name__} where a tensor was expected.")
 
 
+def all_tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in a tensor, or in lists, tuples and dictionaries of them, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from all_tensors(part)
+
+
 def batch_first(output: Tensor, batch: int) -> Tensor:
     """(N, ...): windows of a picture that a module folded into the batch get an axis of their own after it."""
     return output if len(output) == batch else output.reshape(batch, -1, *output.shape[1:])

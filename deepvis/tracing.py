@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from core.errors import BadNetwork
+from deepvis.reading import all_tensors
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class _Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
-        made = list(_tensors(args[0] if name == "__setitem__" else result))
+        made = list(all_tensors(args[0] if name == "__setitem__" else result))
         if made:
             origin = self._origin_of([*args, *kwargs.values()])
             for tensor in made:
@@ -139,11 +140,11 @@ class _Watch(TorchFunctionMode):
 
     def after(self, name: str, module: nn.Module, inputs: tuple[Any, ...], result: Any) -> None:
         """Called as the module `name` ends."""
-        if name in self._called or not (tensors := list(_tensors(result))):
+        if name in self._called or not (tensors := list(all_tensors(result))):
             return
         self._called.add(name)
         output = tensors[0]
-        joined = None if any(output is t for t in _tensors(inputs)) else self._joined_as(output)
+        joined = None if any(output is t for t in all_tensors(inputs)) else self._joined_as(output)
         kind = "concat" if joined else _kind(module)
         # What is not computed from the picture (Swin v2 makes its position biases by linear layers) shows nothing.
         seen = _INPUT in self._origin.get(output, frozenset())
@@ -179,7 +180,7 @@ class _Watch(TorchFunctionMode):
             self._made[output] = _Made(name, output._version)
 
     def _origin_of(self, values: Sequence[Any]) -> frozenset[str]:
-        return frozenset().union(*(self._origin.get(t, frozenset()) for t in _tensors(values)))
+        return frozenset().union(*(self._origin.get(t, frozenset()) for t in all_tensors(values)))
 
 
 @contextmanager
@@ -245,14 +246,6 @@ def _normalised_axis(module: nn.Module, output: Tensor) -> int:
         return 1
     turned = type(module) not in (nn.LayerNorm, nn.RMSNorm) and output.shape[1] == shape[-1]
     return 1 if turned else output.ndim - 1
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple | dict):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(part)
 
 
 def _is_sequence_first(output: Tensor) -> bool:
