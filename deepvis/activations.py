@@ -78,9 +78,13 @@ def run(engine: Engine, pictures: Sequence[Pixels], layers: Sequence[LayerInfo],
         UnknownLayer: the network has no such module.
         BadNetwork: a layer is not reached by this input.
     """
+    return run_normalised(engine.module, normalised(engine, pictures), layers, side)
+
+
+def normalised(engine: Engine, pictures: Sequence[Pixels]) -> Tensor:
+    """(N, C, H, W), normalised, in the engine's precision, from pictures (H, W, C) of `as_input`."""
     pixels = torch.from_numpy(np.stack(pictures)).to(engine.device).permute(0, 3, 1, 2)
-    x = engine.scale.from_picture(pixels / 255)
-    return run_normalised(engine.module, x.to(getattr(torch, engine.precision)), layers, side)
+    return engine.scale.from_picture(pixels / 255).to(getattr(torch, engine.precision))
 
 
 def run_normalised(module: nn.Module, x: Tensor, layers: Sequence[LayerInfo], side: Side = "after") -> Answers:

@@ -9,14 +9,33 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from core.errors import UnitOutOfRange, UnknownLayer, nearest
+from core.errors import InvalidRequest, UndefinedView, UnitOutOfRange, UnknownLayer, nearest
 from core.live import LiveView
-from core.specs import LayerInfo
-from deepvis.activations import Answers, as_input, grid_columns, paint, run, shade, shrink, tile_grid
+from core.specs import BackwardKind, LayerInfo
+from deepvis.activations import (
+    Answers,
+    as_input,
+    grid_columns,
+    normalised,
+    paint,
+    run_normalised,
+    shade,
+    shrink,
+    tile_grid,
+)
+from deepvis.backward import Kind
 from deepvis.engine import Engine
 from deepvis.pictures import Pixels, to_image
+from deepvis.showing_back import Origin, origin_at_peak
+from deepvis.views import Filter
 
 BEST_UNITS = 3
+KINDS: dict[BackwardKind, Kind] = {
+    BackwardKind.GRADIENT: "gradient",
+    BackwardKind.DECONVOLUTION: "deconvolution",
+    BackwardKind.GUIDED: "guided",
+}
+FILTERS: dict[str, Filter] = {"raw": "raw", "gray": "gray", "norm": "norm", "blurred": "blurred norm"}
 
 
 @dataclass
@@ -37,16 +56,29 @@ def show(engine: Engine, layers: Sequence[LayerInfo], view: LiveView, image: Ima
     start = time.perf_counter()
     shown = Shown({"layer": view.layer})
     layer = find_layer(layers, view.layer, view.unit) if view.layer else None
-    seen = as_input(image, engine.network.input_shape)
-    answers = run(engine, [seen], [layer] if layer else [], view.side)
+    origin = _origin(layers, view) if layer and view.backward else None
+    x = normalised(engine, [as_input(image, engine.network.input_shape)])
+    answers = run_normalised(engine.module, x, [one for one in (layer, origin) if one], view.side)
     computed = time.perf_counter()
     if view.top:
         shown.header["top"] = top_classes(answers.probabilities[0], engine.network.labels, view.top)
+    signals = None
+    if layer and origin:
+        unit = view.from_unit if view.from_layer else view.unit
+        start_at = origin_at_peak(engine, x, origin, unit, answers.maps[origin.name][0])
+        signals = _show_back(shown, start_at, view, layer)
+    traced = time.perf_counter()
     if layer:
-        _show_layer(shown, answers, layer, view)
+        _show_layer(shown, answers, layer, view, signals)
     ended = time.perf_counter()
-    shown.header["seconds"] = {"compute": round(computed - start, 4), "encode": round(ended - computed, 4)}
+    stages = {"compute": computed - start, "backward": traced - computed, "encode": ended - traced}
+    shown.header["seconds"] = {name: round(spent, 4) for name, spent in stages.items()}
     return shown
+
+
+def _origin(layers: Sequence[LayerInfo], view: LiveView) -> LayerInfo:
+    """The layer that is traced back: the one shown, or the one that the viewer froze."""
+    return find_layer(layers, view.from_layer, view.from_unit) if view.from_layer else find_layer(layers, view.layer, 0)
 
 
 def find_layer(layers: Sequence[LayerInfo], name: str, unit: int) -> LayerInfo:
@@ -78,10 +110,23 @@ def top_classes(probabilities: Tensor, labels: Sequence[str], count: int) -> lis
     ]
 
 
-def _show_layer(shown: Shown, answers: Answers, layer: LayerInfo, view: LiveView) -> None:
+def _show_back(shown: Shown, origin: Origin, view: LiveView, layer: LayerInfo) -> Tensor | None:
+    """Add the backward view, or why there is none; the signals (units, h, w) at the layer, if the grid shows them."""
+    told: dict[str, Any] = {"layer": origin.layer.name, "unit": origin.unit}
+    shown.header["backward"] = told
+    try:
+        picture = origin.view(KINDS[view.backward or BackwardKind.GRADIENT], FILTERS[view.shown_as])
+        shown.pictures["backward"] = encode_jpeg(picture, 90)
+        return origin.signals_at(layer) if view.in_grid else None
+    except (UndefinedView, InvalidRequest) as error:
+        told["trouble"] = f"{error.detail} {error.remedy}".strip()
+        return None
+
+
+def _show_layer(shown: Shown, answers: Answers, layer: LayerInfo, view: LiveView, signals: Tensor | None) -> None:
     maps = answers.maps[layer.name][0]  # (units, h, w)
     if view.grid:
-        small = shrink(maps, view.grid)
+        small = shrink(maps if signals is None else signals, view.grid)
         shades = shade(small, gamma=view.gamma, per_channel=view.per_channel)
         shown.pictures["grid"] = encode_jpeg(tile_grid(shades))
         columns = grid_columns(len(maps))
