@@ -23,6 +23,7 @@ const canvas = document.createElement("canvas"); // of the frame that is sent
 let network = null;
 let sources = [];
 let source = null;
+let turned = 0; // which of the sources is on, or could not be opened
 let frozen = null; // the frame that stands still, as it was sent
 let place = null; // where the grid's tiles are
 let pictureOf = null;
@@ -122,8 +123,8 @@ const ACTS = {
   right: () => move("ArrowRight"),
   up: () => move("ArrowUp"),
   down: () => move("ArrowDown"),
-  file_before: () => turnTo(sources.indexOf(source) - 1),
-  file_after: () => turnTo(sources.indexOf(source) + 1),
+  file_before: () => turnTo(turned - 1),
+  file_after: () => turnTo(turned + 1),
   camera: () => use([new Camera()]),
   open: () => $("#files").click(),
 };
@@ -155,7 +156,8 @@ async function use(found) {
 
 async function turnTo(index) {
   if (!sources.length) return;
-  const chosen = sources[(index + sources.length) % sources.length];
+  turned = (index + sources.length) % sources.length;
+  const chosen = sources[turned];
   frozen = null;
   try {
     await chosen.open();
@@ -260,7 +262,6 @@ async function loop() {
 async function choose(name) {
   network = null;
   session.close();
-  say(`Looking at ${name} …`);
   for (;;) {
     try {
       network = await getJson(`/api/v1/networks/${encodeURIComponent(name)}`);
@@ -274,7 +275,6 @@ async function choose(name) {
     }
     if ($("#network").value !== name) return;
   }
-  say("");
   const options = network.layers.map((layer) => new Option(`${layer.name} (${layer.units})`, layer.name));
   $("#layer").replaceChildren(...options);
   const known = network.layers.some((layer) => layer.name === state.layer);
@@ -299,8 +299,9 @@ document.addEventListener("drop", (event) => {
 });
 addEventListener("pagehide", () => session.close());
 bindKeys(move);
-if (state.network) $("#network").value = state.network;
-choose($("#network").value);
 if (state.source === "camera") use([new Camera()]);
 else say("Choose the camera, or open pictures or a video.");
+if (state.network) $("#network").value = state.network;
+if ($("#network").value) choose($("#network").value);
+else say(`There is no network named ${state.network} here. Choose another.`, true);
 loop();
