@@ -1,4 +1,4 @@
-"""`python -m bench [library|recipes|service|fleet|rows ...]`: the first three when none is named."""
+"""`python -m bench [library|recipes|service|fleet|rows|live ...]`: the first three when none is named."""
 
 import os
 import sys
@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import torch
 
-from bench import fleet, library, recipes, rows, service
+from bench import fleet, library, live, recipes, rows, service
 
 BENCHES: dict[str, Callable[[], None]] = {"library": library.run, "recipes": recipes.run, "service": service.run}
-ON_REQUEST: dict[str, Callable[[], None]] = {"fleet": fleet.run, "rows": rows.run}
+ON_REQUEST: dict[str, Callable[[], None]] = {"fleet": fleet.run, "rows": rows.run, "live": live.run}
 
 
 def main(names: list[str]) -> None:

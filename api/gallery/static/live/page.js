@@ -230,15 +230,16 @@ function count(began) {
 }
 
 async function once() {
+  if (session.network !== state.network && network && source) await session.open(state.network);
+  const began = performance.now();
   const frame = await nextFrame();
   if (!frame) return pause(RETRY_SECONDS);
-  if (session.network !== state.network) await session.open(state.network);
-  const began = performance.now();
   const view = viewOf(state, fit($("#grid")));
   if (growing) view.grow = true;
   const answer = await session.send(frame, view);
   await show(frame, answer);
   count(began);
+  $("#live").dispatchEvent(new CustomEvent("frame", { detail: { began, seconds: answer.header.seconds } })); // bench/live.py
   $("#live").dataset.frames = String(Number($("#live").dataset.frames ?? 0) + 1);
   say("");
   if (frozen || !source.moving) await pause(growing && !answer.header.grown?.done ? GROWTH_SECONDS : KEEP_SECONDS);
