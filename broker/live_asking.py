@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from broker.live import away, frames_of
 from broker.packets import pack, unpack
-from core.errors import NotReady
+from core.errors import NoLiveWorker, NotReady
 
 log = logging.getLogger(__name__)
 
@@ -21,12 +21,6 @@ LISTEN_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 WORKER_SECONDS = 1.0
 """A frame waits so long for somebody to serve its session."""
-
-
-class NoWorker(NotReady):
-    """Nobody serves the session just now."""
-
-    slug, title = "no-live-worker", "No worker serves this live session"
 
 
 class Asker:
@@ -45,7 +39,7 @@ class Asker:
         """The answer to a frame: a packet of `broker.packets`.
 
         Raises:
-            NoWorker: nobody serves the session.
+            NoLiveWorker: nobody serves the session.
             NotReady: Redis does not answer, or the worker not within `seconds`.
         """
         self._listen(seconds)
@@ -75,7 +69,7 @@ class Asker:
         while not self._redis.publish(channel, packet):
             if time.monotonic() > patience:
                 remedy = "One is asked for; `deepvis worker --live` starts one."
-                raise NoWorker("No live worker serves this session.", remedy)
+                raise NoLiveWorker("No live worker serves this session.", remedy)
             time.sleep(RETRY_SECONDS / 10)
 
     # --- the thread -------------------------------------------------------------------

@@ -67,6 +67,12 @@ class NotDescribed(NotReady):
         self.network = network
 
 
+class NoLiveWorker(NotReady):
+    """Nobody serves a live session just now."""
+
+    slug, title = "no-live-worker", "No worker serves this live session"
+
+
 class StoreUnavailable(NotReady):
     """The picture store cannot be used just now (full, read-only, no permission, unreachable): no work's own fault."""
 

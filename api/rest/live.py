@@ -13,7 +13,7 @@ from api.security import callers
 from api.services import services
 from broker import messages
 from broker.live import LiveSession, LiveSessions, connect
-from broker.live_asking import Asker, NoWorker
+from broker.live_asking import Asker
 from broker.packets import unpack
 from core.errors import NotDescribed, NotReady, by_slug
 from core.live import LiveView
@@ -32,6 +32,7 @@ PACKET = "application/x-deepvis-packet"
 RESPONSES: dict[int | str, dict[str, str | dict[str, dict[str, Any]]]] = {
     200: {"description": "What is to be seen", "content": {PACKET: {}}}
 }
+ENDED: dict[int | str, dict[str, str | dict[str, dict[str, Any]]]] = {204: {"description": "Ended", "content": {}}}
 KEY = "deepvis.live"
 
 
@@ -111,7 +112,7 @@ def send_frame(session_id: str, query_data: LiveView) -> Response:
     try:
         view = query_data.model_dump(mode="json")
         answer = desk().asker.ask(session.id, view, request.get_data(), FRAME_SECONDS)
-    except (NoWorker, NotReady):
+    except NotReady:
         _ask_for_worker(session)
         raise
     finally:
@@ -121,11 +122,11 @@ def send_frame(session_id: str, query_data: LiveView) -> Response:
 
 
 @blueprint.delete("/<session_id>")
-@blueprint.output({}, status_code=204)
-def close_session(session_id: str) -> tuple[str, int]:
+@blueprint.doc(responses=ENDED)
+def close_session(session_id: str) -> Response:
     """End a session: its worker is free."""
     desk().sessions.close(_session(session_id).id)
-    return "", 204
+    return Response(status=204)
 
 
 def _session(session_id: str) -> LiveSession:

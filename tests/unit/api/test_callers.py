@@ -200,7 +200,9 @@ def test_without_tokens_one_line_says_how_to_make_the_first(
 # --- everything needs what the document says -----------------------------------------------
 
 
-VALUES: dict[str, Any] = {"name": "tiny", "layer": "conv", "unit": 0, "recipe": "soft", "picture_id": 1}
+VALUES: dict[str, Any] = {
+    "name": "tiny", "layer": "conv", "unit": 0, "recipe": "soft", "picture_id": 1, "session_id": 32 * "0",
+}  # fmt: skip
 RANKS = [None, *Scope]
 
 
