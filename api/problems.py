@@ -10,6 +10,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
+from api.uploads import limit_name
 from core.errors import DeepvisError, InvalidRequest, NotFound, NotReady, TooLarge, UnitOutOfRange, UnknownLayer
 from core.specs import Scope
 from db.outages import is_outage
@@ -71,9 +72,9 @@ class MethodNotAllowed(DeepvisError):
 
 
 class UnsupportedMediaType(DeepvisError):
-    """A body that is not `application/json`."""
+    """A body of another type than is taken: mostly, one that is not `application/json`."""
 
-    slug, title, status = "unsupported-media-type", "The body must be JSON", 415
+    slug, title, status = "unsupported-media-type", "The body is of a type that is not taken", 415
 
 
 class InternalError(DeepvisError):
@@ -177,7 +178,7 @@ def _words(status: int, description: str) -> tuple[str, str]:
         return f"{request.path} does not answer to {request.method}.", "The Allow header lists what it answers to."
     if status == 413:
         limit = request.max_content_length
-        return f"The body is over the limit of {limit} bytes.", "Send less, or raise DEEPVIS_MAX_BODY_BYTES."
+        return f"The body is over the limit of {limit} bytes.", f"Send less, or raise {limit_name()}."
     return description, ""
 
 

@@ -49,11 +49,11 @@ def run(count: int = WORKERS, images: int = IMAGES, window_seconds: float = WIND
         with bench.sessions.begin() as session:
             crowd.describe(session)
         with fleet(bench, 1):
-            small = _planned(bench, crowd.spec(images // 10))
+            small = planned(bench, crowd.spec(images // 10))
             with bench.sessions.begin() as session:
                 atlases.request_cancel(session, small)
                 layer = crowd.fill_last_layer(session, open_store(bench.settings.resolved_store_url))
-            atlas_id = _planned(bench, crowd.spec(images))
+            atlas_id = planned(bench, crowd.spec(images))
         with fleet(bench, count) as slept, web(bench) as client:
             _start(bench, count)
             _watch(bench, client, slept, Watched(atlas_id, layer, count, window_seconds))
@@ -99,11 +99,11 @@ def service(home: Path) -> Iterator[Bench]:
 
 
 @contextlib.contextmanager
-def fleet(bench: Bench, count: int) -> Iterator[Path]:
-    """Workers that sleep; the file in which they add up for how long."""
+def fleet(bench: Bench, count: int, speed: float = 1.0) -> Iterator[Path]:
+    """Workers that sleep, so many times less than a real one computes; the file in which they add up for how long."""
     slept = bench.home / f"slept-{count}"
     slept.write_bytes(bytes(8 * count))
-    command = [sys.executable, "-m", "bench.sleepers", str(count), str(slept)]
+    command = [sys.executable, "-m", "bench.sleepers", str(count), str(slept), str(speed)]
     with (bench.home / "workers.log").open("ab") as log:
         process = subprocess.Popen(command, env=bench.env, stdout=log, stderr=log)
     try:
@@ -120,7 +120,7 @@ def web(bench: Bench) -> Iterator[httpx.Client]:
         process = subprocess.Popen([sys.executable, "-m", "cli", "api"], env=bench.env, stdout=log, stderr=log)
     try:
         with httpx.Client(base_url=bench.settings.resolved_url, timeout=30, trust_env=False) as client:
-            _wait(lambda: _answers(client), 60, "the web server")
+            wait(lambda: _answers(client), 60, "the web server")
             yield client
     finally:
         process.kill()
@@ -133,7 +133,7 @@ def _answers(client: httpx.Client) -> bool:
     return False
 
 
-def _wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -146,15 +146,15 @@ def _wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
 
 def _start(bench: Bench, count: int) -> None:
     started = time.monotonic()
-    _wait(lambda: _alive(bench) >= count, 600, "every worker")
+    wait(lambda: alive(bench) >= count, 600, "every worker")
     print(f"{count} workers alive after {time.monotonic() - started:.0f} s")
-    _wait(lambda: _running(bench) >= 0.95 * count, 600, "a shard for every worker")
+    wait(lambda: _running(bench) >= 0.95 * count, 600, "a shard for every worker")
     print(f"all at work after {time.monotonic() - started:.0f} s")
     time.sleep(2 * SHARD_SECONDS)  # past the start, at which all of them ask at once
 
 
 def _watch(bench: Bench, client: httpx.Client, slept: Path, watched: Watched) -> None:
-    start, done, used = time.monotonic(), _done(bench, watched.atlas_id), _processor_seconds()
+    start, before_done, used = time.monotonic(), done(bench, watched.atlas_id), processor_seconds()
     before = total_slept(slept)
     progress: list[float] = []
     pages: list[float] = []
@@ -164,8 +164,8 @@ def _watch(bench: Bench, client: httpx.Client, slept: Path, watched: Watched) ->
         time.sleep(0.5)
     elapsed = time.monotonic() - start
     busy = (total_slept(slept) - before) / (elapsed * watched.workers)
-    parts = {part: (seconds - used[part]) / elapsed for part, seconds in _processor_seconds().items()}
-    rate = (_done(bench, watched.atlas_id) - done) / elapsed
+    parts = {part: (seconds - used[part]) / elapsed for part, seconds in processor_seconds().items()}
+    rate = (done(bench, watched.atlas_id) - before_done) / elapsed
     print(f"over {elapsed:.0f} s: workers busy {busy:.1%}, {rate:.1f} shards/s")
     print(f"processors in use: {', '.join(f'{part} {share:.2f}' for part, share in parts.items())}")
     print(f"memory used {psutil.virtual_memory().used / 2**30:.1f} GiB")
@@ -173,7 +173,7 @@ def _watch(bench: Bench, client: httpx.Client, slept: Path, watched: Watched) ->
         print(f"{name}: {_percentiles(seconds)} of {len(seconds)} requests")
 
 
-def _processor_seconds() -> Counter[str]:
+def processor_seconds() -> Counter[str]:
     """What each part has used so far; this process stands for the clients."""
     seconds: Counter[str] = Counter()
     for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
@@ -203,9 +203,9 @@ def _timed(client: httpx.Client, path: str) -> float:
 # --- planning ------------------------------------------------------------------------
 
 
-def _planned(bench: Bench, spec: AtlasSpec) -> str:
+def planned(bench: Bench, spec: AtlasSpec) -> str:
     """The id of a new atlas once it is planned; prints what the planner needed."""
-    _wait(lambda: _alive(bench) > 0, 120, "a worker")
+    wait(lambda: alive(bench) > 0, 120, "a worker")
     planner = psutil.Process(_planner(bench))
     before = peak = planner.memory_info().rss
     with bench.sessions.begin() as session:
@@ -235,7 +235,7 @@ def _atlas(bench: Bench, atlas_id: str) -> Atlas:
         return session.get_one(Atlas, atlas_id)
 
 
-def _alive(bench: Bench) -> int:
+def alive(bench: Bench) -> int:
     with bench.sessions() as session:
         return workers.live(session, bench.settings.alive_seconds).total()
 
@@ -245,6 +245,6 @@ def _running(bench: Bench) -> int:
         return session.scalar(select(func.count()).select_from(Shard).where(Shard.state == ShardState.RUNNING)) or 0
 
 
-def _done(bench: Bench, atlas_id: str) -> int:
+def done(bench: Bench, atlas_id: str) -> int:
     with bench.sessions() as session:
         return tallies.of_atlas(session, atlas_id)[ShardState.DONE].shards

@@ -10,14 +10,16 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import httpx
-from playwright.sync_api import Page, sync_playwright
 
 from bench.service import installation
 from bench.timing import heading
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 NETWORK = "squeezenet1_0@random"
 SECONDS = 10.0
@@ -44,6 +46,8 @@ _RECORD = """() => {
 
 def run(network: str = NETWORK) -> None:
     """Prints frames a second and percentiles of what a frame takes, for each view."""
+    from playwright.sync_api import sync_playwright
+
     heading(f"Live: {network}, {SECONDS:.0f} s of a made-up camera for each view")
     with tempfile.TemporaryDirectory() as home, installation(Path(home)) as api, sync_playwright() as playwright:
         _describe(api, network)
@@ -56,7 +60,7 @@ def run(network: str = NETWORK) -> None:
         browser.close()
 
 
-def _measured(page: Page) -> str:
+def _measured(page: "Page") -> str:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while int(page.get_attribute("#live", "data-frames") or 0) < 5:
         if time.monotonic() > deadline:

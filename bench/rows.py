@@ -47,7 +47,7 @@ def _plan(session: Session) -> None:
     assert lease is not None
     name = crowd.RECIPES[0].content_hash()
     shards = (
-        ShardSpec(layer="layer0", recipe_hash=name, units=tuple(range(64)), seeds=1, cost_seconds=10.0)
+        ShardSpec(layer="layer0", recipe_hash=name, units=tuple(range(64)), seeds=1, images=64, cost_seconds=10.0)
         for _ in range(SHARDS)
     )
     for number, chunk in enumerate(chunks(shards, CHUNK_ROWS)):

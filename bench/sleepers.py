@@ -1,7 +1,8 @@
 """Workers whose computation is a sleep: everything of a worker but the computing, and no torch.
 
-`python -m bench.sleepers COUNT FILE` forks them off one process, so that they share its memory. Each adds up in FILE
-(doubles, one for each worker) for how long it has slept. They end with the process that started them.
+`python -m bench.sleepers COUNT FILE SPEED` forks them off one process, so that they share its memory. Each adds up in
+FILE (doubles, one for each worker) for how long it has slept. They end with the process that started them. With a SPEED
+of 20 an image takes a twentieth of what it is said to cost: what is not sleep shows sooner.
 """
 
 import ctypes
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -23,7 +25,7 @@ from core.specs import DeviceKind, LayerInfo, NetworkInfo, NetworkSource, Recipe
 from deepvis.preferred import PreferredPicture
 from store import PictureStore
 from workers import control, runtime, shards  # noqa: F401  # loaded once, before the forks, for all of them
-from workers.engines import Engines
+from workers.engines import Engine, Engines
 from workers.main import run
 
 SECONDS_PER_IMAGE = 1.0
@@ -38,8 +40,9 @@ class Sleeper:
     device_name = "sleep"
     precision = "none"
 
-    def __init__(self, slept: Callable[[float], None]) -> None:
+    def __init__(self, slept: Callable[[float], None], speed: float) -> None:
         self._slept = slept
+        self._seconds = SECONDS_PER_IMAGE / speed
 
     def seconds_per_image_step(self, layer: LayerInfo) -> float:
         """With the one step that the bench asks for."""
@@ -54,10 +57,10 @@ class Sleeper:
         batch_size: int = 0,
         on_progress: Callable[[float], None] | None = None,
     ) -> Iterator[PreferredPicture]:
-        """One after the other, `SECONDS_PER_IMAGE` each."""
+        """One after the other, `SECONDS_PER_IMAGE` each at a speed of 1."""
         for number, (unit, seed) in enumerate(addresses, 1):
             start = time.monotonic()
-            time.sleep(SECONDS_PER_IMAGE)
+            time.sleep(self._seconds)
             self._slept(time.monotonic() - start)
             if on_progress:
                 on_progress(number / len(addresses))
@@ -90,16 +93,16 @@ class Sleepers:
     threads = 1
     versions: Mapping[str, str] = {}  # nothing writes to it
 
-    def __init__(self, slept: Callable[[float], None]) -> None:
-        self._engine = Sleeper(slept)
+    def __init__(self, slept: Callable[[float], None], speed: float) -> None:
+        self._engine = Sleeper(slept, speed)
 
     def catalogue(self) -> Sequence[NetworkSource]:
         """None: the bench has described its network by itself."""
         return ()
 
-    def engine(self, source: NetworkSource, weights_hash: str | None = None) -> Sleeper:
+    def engine(self, source: NetworkSource, weights_hash: str | None = None) -> Engine:
         """The same for all."""
-        return self._engine
+        return cast(Engine, self._engine)  # pictures are all that is asked of it
 
     def describe(self, source: NetworkSource) -> NetworkInfo:
         """Not asked for: the network is described."""
@@ -109,7 +112,7 @@ class Sleepers:
         """There is nothing to forget."""
 
 
-def fork_all(count: int, file: Path, settings: Settings) -> list[int]:
+def fork_all(count: int, file: Path, speed: float, settings: Settings) -> list[int]:
     """Start so many workers; their process ids."""
     with file.open("r+b") as opened:
         memory = mmap.mmap(opened.fileno(), count * _DOUBLE.size)
@@ -119,18 +122,18 @@ def fork_all(count: int, file: Path, settings: Settings) -> list[int]:
         pid = os.fork()
         if pid == 0:
             ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-            os._exit(run(settings, partial(_engines, memory, number)))
+            os._exit(run(settings, partial(_engines, memory, number, speed)))
         pids.append(pid)
         time.sleep(0.05)  # not all of them at the same moment
     return pids
 
 
-def _engines(memory: mmap.mmap, number: int, _settings: Settings, _store: PictureStore) -> Engines:
+def _engines(memory: mmap.mmap, number: int, speed: float, _settings: Settings, _store: PictureStore) -> Engines:
     def slept(seconds: float) -> None:
         before = _DOUBLE.unpack_from(memory, number * _DOUBLE.size)[0]
         _DOUBLE.pack_into(memory, number * _DOUBLE.size, before + seconds)
 
-    return Sleepers(slept)
+    return Sleepers(slept, speed)
 
 
 def total_slept(file: Path) -> float:
@@ -138,16 +141,16 @@ def total_slept(file: Path) -> float:
     return float(np.fromfile(file, dtype=np.float64).sum())
 
 
-def main(count: int, file: Path) -> None:
+def main(count: int, file: Path, speed: float) -> None:
     """Fork, and wait until told to stop.
 
     They stand for other machines: on this one, the database and the web server come first.
     """
     os.nice(10)
-    pids = fork_all(count, file, load_settings())
+    pids = fork_all(count, file, speed, load_settings())
     for pid in pids:
         os.waitpid(pid, 0)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))

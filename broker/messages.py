@@ -1,4 +1,4 @@
-"""The messages: four task names, each with one id as its only argument."""
+"""The messages: five task names, each with one id as its only argument."""
 
 from enum import IntEnum
 
@@ -16,12 +16,13 @@ DESCRIBE = "deepvis.describe"
 PLAN = "deepvis.plan"
 SHARD = "deepvis.shard"
 LIVE = "deepvis.live"
+SEARCH = "deepvis.search"
 
 
 class Urgency(IntEnum):
     """Which message is taken first, the lowest number; kombu keeps one Redis list for each of 0, 3, 6 and 9."""
 
-    CONTROL = 0  # a plan or a description: others wait for it
+    CONTROL = 0  # a plan or a description: others wait for it; a search: somebody does
     INTERACTIVE = 3
     BATCH = 6
 
@@ -65,6 +66,15 @@ def send_live(app: Celery, session_id: str) -> None:
         NotReady: the broker does not answer.
     """
     _send_to(app, LIVE, session_id, LIVE_QUEUE, Urgency.CONTROL)
+
+
+def send_search(app: Celery, search_id: str) -> None:
+    """Ask some worker which units somebody's picture excites.
+
+    Raises:
+        NotReady: the broker does not answer.
+    """
+    _send(app, SEARCH, search_id, DeviceKind.ANY, Urgency.CONTROL)
 
 
 def waiting(app: Celery, kind: DeviceKind) -> int:

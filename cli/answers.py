@@ -20,8 +20,10 @@ class Progress(BaseModel):
 class Failure(BaseModel):
     """A shard that was given up, and why."""
 
-    layer: str
+    layer: str | None = None
     units: list[int] = []
+    first_image: int | None = None
+    last_image: int | None = None
     error: str = ""
 
 
@@ -38,3 +40,22 @@ class AtlasAnswer(BaseModel):
     @property
     def finished(self) -> bool:
         return self.state in FINISHED
+
+
+class ProbeSetAnswer(BaseModel):
+    """One probe set."""
+
+    id: str
+    name: str
+    origin: str
+    state: Literal["filling", "ready"]
+    in_place: bool
+
+
+class AddedAnswer(BaseModel):
+    """What became of some files."""
+
+    images: int = 0
+    duplicates: int = 0
+    skipped: int = 0
+    repeated: int = 0

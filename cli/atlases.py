@@ -25,6 +25,7 @@ WEIGHT = click.FloatRange(0.01, 100)
     "--recipes", metavar="A,B", callback=name_list, help="Styles by name; default: Fourier, the paper's four."
 )
 @click.option("--seeds", type=click.IntRange(1, MOST_SEEDS), help="Pictures of each unit in each style; default: 1.")
+@click.option("--probe", metavar="SET", help="Also the images of this probe set that each unit answers to most.")
 @click.option("--steps", type=click.IntRange(1, MOST_STEPS), help="Steps of each picture; default: the style's own.")
 @click.option("--device", type=click.Choice(["any", "gpu", "cpu"]), help="What may compute it; default: any.")
 @click.option(
@@ -40,7 +41,9 @@ WEIGHT = click.FloatRange(0.01, 100)
 )
 @click.option("--wait", is_flag=True, help="Show progress until it is done; the exit status says how it went.")
 @click.pass_context
-def atlas(ctx: click.Context, /, network: str, weights: Path | None, wait: bool, **wishes: Any) -> None:
+def atlas(
+    ctx: click.Context, /, network: str, weights: Path | None, probe: str | None, wait: bool, **wishes: Any
+) -> None:
     """Make an atlas of NETWORK: pictures of what its units look for.
 
     What exists already (same weights, layer, unit, recipe and seed) is reused. The service must be running
@@ -57,15 +60,16 @@ def atlas(ctx: click.Context, /, network: str, weights: Path | None, wait: bool,
             network = register_weights(settings, network, weights)
             client.expect_network(network)
         body = {"network": network, **{name: wish for name, wish in wishes.items() if wish is not None}}
-        made = client.submit(body)
+        made = client.submit({**body, "probe": {"set": probe}} if probe else body)
         click.echo(f"Atlas     {made.id} of {network}")
         if wait:
-            _follow(ctx, client, made.id)
+            follow_atlas(ctx, client, made.id)
         else:
             click.echo(f"Gallery   {client.url}/atlases/{made.id}")
 
 
-def _follow(ctx: click.Context, client: "Client", atlas_id: str) -> None:
+def follow_atlas(ctx: click.Context, client: "Client", atlas_id: str) -> None:
+    """Show the progress of an atlas until it ends, and end with a status that says how."""
     from cli.progress import follow, show_result
 
     try:
@@ -96,7 +100,7 @@ def retry(ctx: click.Context, atlas_id: str, wait: bool) -> None:
     _change(atlas_id, "retry")
     if wait:
         with Client(connected_settings()) as client:
-            _follow(ctx, client, atlas_id)
+            follow_atlas(ctx, client, atlas_id)
 
 
 @click.command()

@@ -1,15 +1,15 @@
 """A client of our own REST API."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 import httpx
 
-from cli.answers import AtlasAnswer
-from core.errors import BadSetting, DeepvisError, NotReady
+from cli.answers import AddedAnswer, AtlasAnswer, ProbeSetAnswer
+from core.errors import BadSetting, DeepvisError, NotReady, UnknownProbeSet, nearest
 from core.settings import Settings
 
 TIMEOUT_SECONDS = 30.0
@@ -17,6 +17,8 @@ TIMEOUT_SECONDS = 30.0
 GREETING_SECONDS = 5.0
 """For the service to say that it lives, which waits for nothing."""
 DESCRIBE_SECONDS = 300.0
+ADD_SECONDS = 300.0
+"""For the service to take in an archive: every image is decoded, and put into the store."""
 MOST_WAITS = 3
 """So often a command waits until its token may ask again."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -62,6 +64,16 @@ class Client:
         """The JSON document at `path` below /api/v1."""
         return cast(dict[str, Any], self.request("GET", f"/api/v1{path}", params=query).json())
 
+    def pages(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Every item of the list at `path`, a page at a time."""
+        cursor: dict[str, str] = {}
+        while True:
+            page = self.get(path, **query, **cursor)
+            yield from page["items"]
+            if page["next_cursor"] is None:
+                return
+            cursor = {"cursor": page["next_cursor"]}
+
     def post(self, path: str, body: object | None = None) -> dict[str, Any]:
         """The JSON answer to posting `body` to `path` below /api/v1."""
         return cast(dict[str, Any], self.request("POST", f"/api/v1{path}", json=body).json())
@@ -69,6 +81,38 @@ class Client:
     def atlas(self, atlas_id: str) -> AtlasAnswer:
         """The atlas `atlas_id` as it is now."""
         return AtlasAnswer.model_validate(self.get(f"/atlases/{atlas_id}"))
+
+    def probe_set(self, name: str) -> ProbeSetAnswer | None:
+        """The probe set of that name; None if there is none."""
+        found = self.get("/probe-sets", name=name)["items"]
+        return ProbeSetAnswer.model_validate(found[0]) if found else None
+
+    def expect_probe_set(self, name: str) -> ProbeSetAnswer:
+        """The probe set of that name.
+
+        Raises:
+            UnknownProbeSet: there is none.
+        """
+        if (found := self.probe_set(name)) is None:
+            names = (each["name"] for each in self.pages("/probe-sets"))
+            raise UnknownProbeSet(f"There is no probe set {name!r}.", nearest(name, names))
+        return found
+
+    def add_images(self, set_id: str, archive: bytes) -> AddedAnswer:
+        """Add the images in a tar archive to a probe set.
+
+        Raises:
+            NotReady: there is no answer, or the service cannot store them just now; the same may be sent again.
+            ApiProblem: the service says no, and why.
+        """
+        path, head = f"/api/v1/probe-sets/{set_id}/images", {"Content-Type": "application/x-tar"}
+        try:
+            response = self.request("POST", path, content=archive, headers=head, timeout=ADD_SECONDS)
+        except ApiProblem as problem:
+            if problem.kind in {"not-ready", "store-unavailable"}:
+                raise NotReady(problem.detail, problem.remedy) from problem
+            raise
+        return AddedAnswer.model_validate(response.json())
 
     def expect_network(self, name: str) -> None:
         """Return if the service knows a network that this command has just registered in its own database.

@@ -60,12 +60,13 @@ def wait_for_tables(engine: "Engine", deadline: float) -> None:
         try:
             return within(CHECK_SECONDS, "the database", lambda: check_schema(engine))
         except DeepvisError as error:
-            if time.monotonic() + PAUSE_SECONDS > deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise
             if error.detail != said:
                 click.echo(f"Waiting: {error.detail}", err=True)
             said = error.detail
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(min(PAUSE_SECONDS, left))
 
 
 @db.command()

@@ -11,6 +11,8 @@ from cli.database import db
 from cli.doctor import doctor
 from cli.health import health
 from cli.networks import layers, networks
+from cli.probe import probe
+from cli.probe_run import run
 from cli.service import api, worker
 from cli.status import status
 from cli.store import store_group
@@ -61,11 +63,12 @@ def main(debug: bool) -> None:
 
 
 COMMANDS = (
-    *(up, demo, atlas, status, cancel, retry, weigh, networks, layers),
+    *(up, demo, atlas, status, cancel, retry, weigh, networks, layers, probe),
     *(worker, api, db, store_group, tokens, health, doctor),
 )
 for command in COMMANDS:
     main.add_command(command)
+probe.add_command(run)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from cli.answers import AtlasAnswer
+from cli.answers import AtlasAnswer, Failure
 from cli.client import Client
 from cli.texts import duration
 
@@ -29,15 +29,18 @@ def follow(client: Client, atlas_id: str, wait: Callable[[float], None]) -> Atla
 def show_result(client: Client, atlas: AtlasAnswer) -> None:
     """Say how the atlas ended, name what failed, and where to look at it."""
     for failure in atlas.failures:
-        click.echo(f"Failed: {failure.layer}, units {_span(failure.units)}: {failure.error}", err=True)
+        click.echo(f"Failed: {_what(failure)}: {failure.error}", err=True)
     if atlas.error:
         click.echo(f"Failed: {atlas.error}", err=True)
     click.echo(f"Atlas     {atlas.id} of {atlas.network}: {atlas.state.replace('_', ' ')}")
     click.echo(f"Gallery   {client.url}/atlases/{atlas.id}")
 
 
-def _span(units: list[int]) -> str:
-    return f"{min(units)}-{max(units)}" if units else "none"
+def _what(failure: Failure) -> str:
+    if failure.first_image is not None:
+        return f"images {failure.first_image}-{failure.last_image} of the probe set"
+    units = f"units {min(failure.units)}-{max(failure.units)}" if failure.units else "all units"
+    return f"{failure.layer or 'all layers'}, {units}"
 
 
 @contextlib.contextmanager

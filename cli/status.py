@@ -23,10 +23,7 @@ def status(as_json: bool, limit: int) -> None:
         print_json({"url": client.url, "atlases": atlases, **service})
         return
     click.echo(f"{client.url}\n{_queue(service)}")
-    workers = [worker for worker in service["workers"] if not worker["stopped_at"]]
-    if workers:
-        click.echo()
-        print_table(["worker", "host", "device", "state", "doing", "pictures"], list(map(_worker, workers)))
+    _print_workers([worker for worker in service["workers"] if not worker["stopped_at"]])
     if atlases:
         click.echo()
         print_table(["atlas", "network", "state", "pictures", "rate", "left"], list(map(_atlas, atlases)))
@@ -44,9 +41,18 @@ def _queue(service: dict[str, Any]) -> str:
     return line if oldest is None else f"{line}, the oldest for {duration(oldest)}"
 
 
+def _print_workers(workers: list[dict[str, Any]]) -> None:
+    """Those that live; of the silent ones, what they last did says nothing about now."""
+    alive = [worker for worker in workers if worker["alive"]]
+    if alive:
+        click.echo()
+        print_table(["worker", "host", "device", "doing", "pictures"], list(map(_worker, alive)))
+    if silent := [worker["id"] for worker in workers if not worker["alive"]]:
+        click.echo(f"\nSilent, and taken as gone: {', '.join(silent)}")
+
+
 def _worker(worker: dict[str, Any]) -> list[str]:
-    state = "alive" if worker["alive"] else "silent"
-    return [worker["id"], worker["host"], worker["device"], state, worker["activity"], str(worker["images_done"])]
+    return [worker["id"], worker["host"], worker["device"], worker["activity"], str(worker["images_done"])]
 
 
 def _atlas(atlas: dict[str, Any]) -> list[str]:

@@ -71,10 +71,12 @@ def make_demo(stack: "Stack", seeds: int) -> bool:
     """Submit the demo network's atlas and follow it; True if every unit has its pictures and the gallery shows them."""
     from cli.client import Client
     from cli.gallery_check import gallery_is_whole
+    from cli.probe_fill import add_demo_set
     from cli.progress import follow, show_result
 
     with Client(stack.settings) as client:
         atlas = client.submit({"network": DEMO_NETWORK, "seeds": seeds}, stack.supervisor.wait)
+        add_demo_set(client, stack.settings)
         atlas = follow(client, atlas.id, stack.supervisor.wait)
         show_result(client, atlas)
         return atlas.state == "complete" and gallery_is_whole(client, atlas.id)

@@ -97,6 +97,16 @@ class UnitOutOfRange(InvalidRequest):
     slug, title = "unit-out-of-range", "Unit out of range"
 
 
+class UnknownProbeSet(NotFound):
+    slug, title = "unknown-probe-set", "Unknown probe set"
+
+
+class ProbeSetChanged(Conflict):
+    """A probe set, or an image of it, is not what it was when it was registered."""
+
+    slug, title = "probe-set-changed", "The probe set has changed"
+
+
 class UnknownRecipe(InvalidRequest):
     slug, title = "unknown-recipe", "Unknown recipe"
 
@@ -111,6 +121,12 @@ class BadPicture(InvalidRequest):
     """An image file that is truncated, not an image, or over the pixel limit."""
 
     slug, title = "bad-picture", "The picture cannot be read"
+
+
+class BadArchive(InvalidRequest):
+    """A file that is no archive, or one that is broken or would unpack to more than there may be."""
+
+    slug, title = "bad-archive", "The archive cannot be read"
 
 
 class BadNetwork(InvalidRequest):

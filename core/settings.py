@@ -64,6 +64,15 @@ class Settings(BaseSettings):
         default=50_000_000, ge=1, description="largest picture that is decoded; of all its frames together"
     )
     max_picture_frames: int = Field(default=100, ge=1, description="most frames of an animated picture")
+    max_archive_bytes: int = Field(
+        default=100_000_000, ge=1024, description="largest archive of images that is uploaded at once"
+    )
+    max_probe_set_images: int = Field(
+        default=5_000_000, ge=0, description="images that one probe set may have; 0: any number"
+    )
+    max_probe_set_bytes: int = Field(
+        default=1_000_000_000_000, ge=0, description="bytes that the images of one probe set may have; 0: any number"
+    )
     max_checkpoint_bytes: int = Field(
         default=2_147_483_648, ge=1, description="largest checkpoint file that is read, in memory as a whole"
     )

@@ -282,7 +282,7 @@ class BackwardKind(StrEnum):
 class ProbeWish(Spec):
     """The dataset-centric half of an atlas: what every unit of its layers answers to in a probe set."""
 
-    set: str = Field(min_length=1, max_length=64, description="Id of the probe set")
+    set: str = Field(min_length=1, max_length=100, description="Id of the probe set")
     top: int = Field(default=9, ge=1, le=MAX_TOP, description="Top images of every unit")
     lowest: bool = Field(default=False, description="Also the images that a unit answers to least")
     backward: tuple[BackwardKind, ...] = tuple(BackwardKind)

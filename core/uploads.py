@@ -95,6 +95,24 @@ def encode_clean(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def encode_thumbnail(data: bytes, pixels: int) -> bytes:
+    """A WebP of at most `pixels` x `pixels` of the picture in `data`, which `read_upload` has accepted before.
+
+    Raises:
+        BadPicture: it has not been: it cannot be decoded.
+    """
+    buffer = io.BytesIO()
+    with _guarded(), Image.open(io.BytesIO(data)) as image:
+        image.draft(
+            "RGB", (2 * pixels, 2 * pixels)
+        )  # a large JPEG is decoded small, which takes a fraction of the time
+        image.thumbnail((2 * pixels, 2 * pixels))
+        small = _clean(image)
+        small.thumbnail((pixels, pixels))
+        small.save(buffer, "WEBP", quality=80)
+    return buffer.getvalue()
+
+
 # --- what it is, and how much ----------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from db.completion import UNFINISHED, finish_if_done, lock_atlas, lock_owner, st
 from db.ids import time_ordered
 from db.models import Atlas, AtlasState, Layer, Network, NetworkState, Recipe, Shard, ShardState
 from db.planning import forget_plan
+from db.usable_sets import find_set
 
 MAX_KEY_CHARACTERS = 200
 AFRESH = {
@@ -57,18 +58,19 @@ def create(  # noqa: PLR0913  # an atlas's own columns, each by its name
             that with `networks.request_description`, in a transaction of its own, as this one is rolled back.
         InvalidRequest: the network cannot be used, with its error; the key is too long; or the weight is none.
         Conflict: the key was used with another wish.
+        NotFound, ProbeSetChanged: its probe set is not there, or not ready.
         OverQuota: the owner has too many unfinished atlases, or asks for too many unit-images.
     """
     _check_key(idempotency_key)
     _check_weight(weight)
-    spec = _normalised(spec)
+    spec = _normalised(session, spec)
     lock_owner(session, owner)
     if (earlier := _by_key(session, owner, idempotency_key)) is not None:
         return _same(earlier, spec, device_kind, priority, weight), False
     network = networks.find(session, spec.network)
     _check_usable(network, spec)
     check_spec(network, spec)
-    images = quotas.images_of(network, spec)
+    images = quotas.images_of(session, network, spec)
     quotas.check_size(images, max_images)
     quotas.check_open(session, owner, max_open)
     quotas.check_images(session, owner, images, max_images_per_day)
@@ -180,10 +182,11 @@ def _move_shards(session: Session, atlas_id: str, sources: Sequence[ShardState],
     return count
 
 
-def _normalised(spec: AtlasSpec) -> AtlasSpec:
-    """The same wish, said once: layers without repeats, units ascending."""
+def _normalised(session: Session, spec: AtlasSpec) -> AtlasSpec:
+    """The same wish, said once: layers without repeats, units ascending, the probe set by its id."""
     layers = tuple(dict.fromkeys(spec.layers))
-    return spec.model_copy(update={"layers": layers, "units": tuple(sorted(set(spec.units)))})
+    probe = spec.probe and spec.probe.model_copy(update={"set": find_set(session, spec.probe.set).id})
+    return spec.model_copy(update={"layers": layers, "units": tuple(sorted(set(spec.units))), "probe": probe})
 
 
 def _check_key(key: str | None) -> None:
@@ -204,9 +207,9 @@ def _by_key(session: Session, owner: str, key: str | None) -> Atlas | None:
 
 
 def _same(atlas: Atlas, spec: AtlasSpec, device_kind: DeviceKind, priority: Priority | None, weight: float) -> Atlas:
-    stored = (atlas.spec, atlas.device_kind, atlas.weight)
+    stored = (AtlasSpec.model_validate(atlas.spec), atlas.device_kind, atlas.weight)
     decided = priority is None or priority == atlas.priority  # None: the plan may have decided since
-    if stored != (spec.model_dump(mode="json"), device_kind, weight) or not decided:
+    if stored != (spec, device_kind, weight) or not decided:
         raise Conflict("This Idempotency-Key was used for another atlas.", "Use a new key for a new wish.")
     return atlas
 

@@ -18,8 +18,13 @@ CHUNK_ROWS = 1000
 
 def dialect_insert(session: Session, table: type[Base]) -> Insert:
     """An INSERT of `table` that can say ON CONFLICT, for the session's database."""
+    return insert_on(session.get_bind().dialect.name, table)
+
+
+def insert_on(dialect: str, table: type[Base]) -> Insert:
+    """The same for a dialect by name, "postgresql" or "sqlite"."""
     rows = cast(Table, table.__table__)
-    return postgresql.insert(rows) if session.get_bind().dialect.name == "postgresql" else sqlite.insert(rows)
+    return postgresql.insert(rows) if dialect == "postgresql" else sqlite.insert(rows)
 
 
 def insert_missing(session: Session, table: type[Base], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -12,17 +12,21 @@ from db.models import Chore
 REAP = "reap"
 CONTROL = "control"
 FORGET = "forget"
+PURGE = "purge"
+"""Delete what is left of deleted probe sets."""
 LOOK = "look"
 """Look for shards without a message, even if nothing has just happened."""
 DISPATCH = "dispatch"
 """Held while messages are sent, not claimed."""
 
 
+_NOT_DUE = select(Chore.name).where(Chore.due_at > clock.later(0))
+
+
 def claim(session: Session, every_seconds: Mapping[str, float]) -> set[str]:
     """Those of the chores that are due and now the caller's to do; each is due again after its seconds."""
-    moment = clock.now(session)
     # Looked at before anything is locked: 200 workers ask, and one of them is given it.
-    not_due = set(session.scalars(select(Chore.name).where(Chore.name.in_(every_seconds), Chore.due_at > moment)))
+    not_due = set(session.connection().scalars(_NOT_DUE))
     return {name for name in sorted(every_seconds.keys() - not_due) if _claim(session, name, every_seconds[name])}
 
 

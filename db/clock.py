@@ -1,9 +1,13 @@
 """The one clock of the system: the database's, so that machines whose clocks differ agree on who is late."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import DateTime, Float, bindparam, text
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 _NOW = {
     "sqlite": text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"),
@@ -24,3 +28,34 @@ def now(session: Session) -> datetime:
 def after(moment: datetime, seconds: float) -> datetime:
     """`seconds` later than `moment` (earlier if negative)."""
     return moment + timedelta(seconds=seconds)
+
+
+class later(FunctionElement[datetime]):  # noqa: N801  # reads like a function
+    """In a statement: so many seconds after it began to run, by the database's clock. Negative: before.
+
+    Saves asking for the time first. A statement that waits for a lock counts from before it: what it gives out runs out
+    early rather than late.
+    """
+
+    type = DateTime(timezone=True)
+    inherit_cache = True
+
+    def __init__(self, seconds: float | str) -> None:
+        """A text names the parameter that will say how many."""
+        if isinstance(seconds, str):
+            super().__init__(bindparam(seconds, type_=Float))
+        else:
+            super().__init__(bindparam(None, seconds, type_=Float))
+
+
+@compiles(later, "postgresql")
+def _later_on_postgresql(element: later, compiler: SQLCompiler, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    return f"(statement_timestamp() + make_interval(secs => {seconds}))"
+
+
+@compiles(later, "sqlite")
+def _later_on_sqlite(element: later, compiler: SQLCompiler, **options: Any) -> str:
+    # In the form in which SQLAlchemy stores moments: they are compared as texts.
+    seconds = compiler.process(element.clauses, **options)
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', printf('%.3f', {seconds}) || ' seconds') || '000')"

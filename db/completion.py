@@ -4,13 +4,22 @@ Rows are locked in one order, everywhere: atlas (ascending id), owner, share, sh
 commands never wait for each other in a circle.
 """
 
-from sqlalchemy import ColumnElement, exists, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, bindparam, exists, func, select, update
+from sqlalchemy.orm import Session, defer
 
 from core.errors import NotFound
 from db import clock, tallies
 from db.bulk import insert_missing
 from db.models import Atlas, AtlasState, Owner, Shard, ShardState, Share
+
+# Without what was wished, which may list many units and which few look at: it is read when it is asked for.
+_LOCKED = (
+    select(Atlas)
+    .where(Atlas.id == bindparam("atlas"))
+    .options(defer(Atlas.spec))
+    .with_for_update(key_share=True)
+    .execution_options(populate_existing=True)
+)
 
 UNFINISHED = (AtlasState.QUEUED, AtlasState.PLANNING, AtlasState.RUNNING)
 
@@ -21,8 +30,7 @@ def lock_atlas(session: Session, atlas_id: str) -> Atlas:
     Raises:
         NotFound: there is none of that id.
     """
-    statement = select(Atlas).where(Atlas.id == atlas_id).with_for_update(key_share=True)
-    atlas = session.scalar(statement.execution_options(populate_existing=True))
+    atlas = session.scalar(_LOCKED, {"atlas": atlas_id})
     if atlas is None:
         raise NotFound(f"There is no atlas {atlas_id!r}.", "See the list of atlases.")
     return atlas

@@ -11,8 +11,8 @@ weighed anew or cancelled. Each lane (device kind and priority) has room of its 
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from sqlalchemy import ColumnElement, Update, and_, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -29,17 +29,21 @@ AHEAD = 2
 """Messages for every live worker: one that is next, and one more for whoever is quicker."""
 SPARE_MESSAGES = 2
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+"""When a message was sent that must be sent again at once."""
+
 Lane = tuple[DeviceKind, Priority]
 LANES: tuple[Lane, ...] = tuple((kind, priority) for priority in Priority for kind in DeviceKind)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dispatch:
-    """A shard that a message shall be sent for, and the lane it takes."""
+    """A shard that a message shall be sent for, the lane it takes, and who pays."""
 
     shard_id: int
     device_kind: DeviceKind
     priority: Priority
+    taken: "_Taken" = field(repr=False, compare=False)
 
 
 def room(session: Session, live: Mapping[DeviceKind, int], *, stale_seconds: float = STALE_SECONDS) -> dict[Lane, int]:
@@ -81,7 +85,7 @@ def assign(session: Session, lanes: Mapping[Lane, int], *, stale_seconds: float 
     taken = {lane: _take_turns(_owners(session, lane, most, unsent), most) for lane, most in lanes.items()}
     _serve(session, taken)
     chosen = [
-        Dispatch(shard_id=turn.shard_id, device_kind=kind, priority=priority)
+        Dispatch(shard_id=turn.shard_id, device_kind=kind, priority=priority, taken=turn)
         for (kind, priority), turns in taken.items()
         for turn in turns
     ]
@@ -90,19 +94,30 @@ def assign(session: Session, lanes: Mapping[Lane, int], *, stale_seconds: float 
     return chosen
 
 
-def withdraw(session: Session, shard_ids: Sequence[int]) -> None:
-    """Their messages could not be sent: these shards wait for one again, at once."""
-    unsent = update(Shard).where(Shard.id.in_(shard_ids), Shard.state == ShardState.PENDING)
-    _execute(session, unsent.values(enqueued_at=None))
+def withdraw(session: Session, unsent: Sequence[Dispatch]) -> None:
+    """Their messages could not be sent: these shards wait for one again, at once, and nobody has paid for that."""
+    paid: defaultdict[Lane, list[_Taken]] = defaultdict(list)
+    for each in unsent:
+        paid[each.device_kind, each.priority].append(each.taken)
+    _serve(session, paid, back=True)
+    free = [each.shard_id for each in unsent if not each.taken.cost_seconds]  # the first message was paid for
+    for ids, moment in ((free, LONG_AGO), ([each.shard_id for each in unsent if each.shard_id not in free], None)):
+        waits = update(Shard).where(Shard.id.in_(ids), Shard.state == ShardState.PENDING)
+        _execute(session, waits.values(enqueued_at=moment))
 
 
 def outstanding(session: Session, *, stale_seconds: float = STALE_SECONDS) -> Counter[Lane]:
     """How many waiting shards of each lane have a message on its way (younger than `stale_seconds`)."""
-    fresh = clock.after(clock.now(session), -stale_seconds)
-    statement = select(Atlas.device_kind, Atlas.priority, func.count()).join_from(Shard, Atlas)
-    found = statement.where(Shard.state == ShardState.PENDING, Shard.enqueued_at >= fresh, Atlas.priority.is_not(None))
-    rows = session.execute(found.group_by(Atlas.device_kind, Atlas.priority))
+    rows = session.connection().execute(_OUTSTANDING, {"since": -stale_seconds})
     return Counter({(DeviceKind(kind), Priority(str(priority))): count for kind, priority, count in rows})
+
+
+_OUTSTANDING = (
+    select(Atlas.device_kind, Atlas.priority, func.count())
+    .join_from(Shard, Atlas)
+    .where(Shard.state == ShardState.PENDING, Shard.enqueued_at >= clock.later("since"), Atlas.priority.is_not(None))
+    .group_by(Atlas.device_kind, Atlas.priority)
+)
 
 
 def wanted(live: Mapping[DeviceKind, int], kind: DeviceKind) -> int:
@@ -189,14 +204,15 @@ def _take_turns(owners: list[_OwnerTurn], most: int) -> list[_Taken]:
     return taken
 
 
-def _serve(session: Session, taken: Mapping[Lane, Sequence[_Taken]]) -> None:
-    """Write down what every atlas, and then every owner, was served: in the order in which rows are locked."""
+def _serve(session: Session, taken: Mapping[Lane, Sequence[_Taken]], *, back: bool = False) -> None:
+    """Write down what every atlas, and then every owner, was served, or take it back: in the order of the locks."""
+    sign = -1.0 if back else 1.0
     atlases: defaultdict[str, float] = defaultdict(float)
     owners: defaultdict[tuple[str, Lane], float] = defaultdict(float)
     for lane, turns in taken.items():
         for turn in turns:
-            atlases[turn.atlas.key] += turn.cost_seconds / turn.atlas.weight
-            owners[turn.owner.key, lane] += turn.cost_seconds
+            atlases[turn.atlas.key] += sign * turn.cost_seconds / turn.atlas.weight
+            owners[turn.owner.key, lane] += sign * turn.cost_seconds
     for atlas_id, more in sorted(atlases.items()):
         _execute(session, update(Atlas).where(Atlas.id == atlas_id).values(served=Atlas.served + more))
     for (owner, (kind, priority)), more in sorted(owners.items()):

@@ -12,64 +12,26 @@ The rules, all held here:
 - Locks are taken in the order of `db.completion`; `lease_shard` and `renew` lock shards only.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import Any
+from collections.abc import Collection, Mapping
+from functools import cache
+from typing import cast
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import ColumnElement, Table, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from core.errors import LostLease
-from core.specs import DeviceKind, LayerInfo, NetworkSource, Recipe
-from db import clock, tallies
-from db.bulk import insert_missing
+from core.specs import DeviceKind
+from db import clock, stages, tallies
 from db.completion import finish_if_done, lock_atlas
 from db.ids import new_token
-from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Layer, Picture, Shard, ShardState, Worker
+from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Shard, ShardState, Worker
+from db.results import Result
+from db.work import Lease, read_lease
 
 RAN_OUT = "the worker stopped answering"
 MOST_DOUBLINGS = 5
 """A shard waits twice as long after each setback, until it waits 32 times the first wait."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lease:
-    """The right to compute one shard until it runs out, and all that is needed to do it."""
-
-    shard_id: int
-    atlas_id: str
-    token: str  # 32 hex digits, new with every lease
-    worker_id: str
-    attempt: int  # 1 for the first
-    network: NetworkSource
-    network_weights_hash: str
-    layer: LayerInfo
-    layer_id: int
-    recipe: Recipe
-    recipe_hash: str
-    addresses: tuple[tuple[int, int], ...]  # (unit, seed) of the pictures that are still missing; may be empty
-
-
-@dataclass(frozen=True, kw_only=True)
-class PictureRow:
-    """One result, as `db.models.Picture` keeps it; blob, sheet and sheet_index are None where there is no picture."""
-
-    unit: int
-    seed: int
-    state: str  # PictureState
-    blob: str | None
-    sheet: str | None
-    sheet_index: int | None
-    width: int
-    height: int
-    activation: float | None
-    best_step: int | None
-    strongest_step: int | None
-    seconds: float
-    device: str
-    precision: str
-    library_version: str
 
 
 def lease_shard(  # noqa: PLR0913  # the shard, and all of the worker that matters to it
@@ -87,35 +49,13 @@ def lease_shard(  # noqa: PLR0913  # the shard, and all of the worker that matte
     A worker on a device of `device_kind` takes no shard that asks for another; one of "any" takes all.
     Asked again with the same `token` (see `db.ids.new_token`), it is the same lease and the same attempt.
     """
-    moment, token = clock.now(session), token or new_token()
-    until = clock.after(moment, lease_seconds)
-    ran_out = and_(_ran_out(moment), Shard.attempts < max_attempts, Shard.lease_token != token)
-    waits = and_(Shard.state == ShardState.PENDING, or_(Shard.retry_at.is_(None), Shard.retry_at <= moment))
-    taken = (
-        update(Shard)
-        .where(Shard.id == shard_id, or_(waits, ran_out), _atlas_runs(device_kind))
-        .values(
-            state=ShardState.RUNNING,
-            attempts=Shard.attempts + 1,
-            fraction=0.0,
-            lease_token=token,
-            lease_worker=worker_id,
-            lease_expires_at=until,
-            started_at=moment,
-        )
-        .returning(Shard.id)
-        .execution_options(synchronize_session=False)
-    )
-    if session.scalar(taken) is None and not _has(session, shard_id, token, until):
+    token = token or new_token()
+    given = {"shard": shard_id, "worker": worker_id, "token": token, "lasting": lease_seconds}
+    execute = session.connection().scalar
+    taken = execute(_take(device_kind), {**given, "most": max_attempts})
+    if taken is None and execute(_TAKEN_BEFORE, given) is None:
         return None
-    return _lease(session, shard_id, token, worker_id)
-
-
-def _has(session: Session, shard_id: int, token: str, until: datetime) -> bool:
-    """Whether the shard is leased under this token; then it is until that moment."""
-    mine = Shard.id == shard_id, Shard.lease_token == token, Shard.state == ShardState.RUNNING
-    renewed = update(Shard).where(*mine).values(lease_expires_at=until).returning(Shard.id)
-    return session.scalar(renewed.execution_options(synchronize_session=False)) is not None
+    return read_lease(session, shard_id, token, worker_id)
 
 
 def renew(
@@ -125,47 +65,35 @@ def renew(
 
     A token that is not returned was lost, or its atlas was cancelled: stop, and `release` it.
     """
-    mine = select(Shard.id, Shard.lease_token).where(
-        Shard.state == ShardState.RUNNING, Shard.lease_worker == worker_id, Shard.lease_token.in_(tokens), _atlas_runs()
-    )
-    # Locked in the order of their ids, as everywhere: whoever reaps them at this moment would wait in a circle.
-    rows = session.execute(mine.order_by(Shard.id).with_for_update())
-    held = {token: shard_id for shard_id, token in rows if token is not None}
-    until = clock.after(clock.now(session), lease_seconds)
-    for token, shard_id in held.items():
-        fraction = {"fraction": min(max(fractions[token], 0.0), 1.0)} if token in fractions else {}
-        renewed = update(Shard).where(Shard.id == shard_id).values(lease_expires_at=until, **fraction)
-        session.execute(renewed.execution_options(synchronize_session=False))
-    return set(held)
+    connection = session.connection()
+    held = connection.execute(_HELD, {"worker": worker_id, "tokens": list(tokens)}).all()
+    for shard_id, token, fraction in held:
+        known = min(max(fractions.get(token or "", fraction), 0.0), 1.0)
+        connection.execute(_RENEWED, {"shard": shard_id, "lasting": lease_seconds, "known": known})
+    return {token for _, token, _ in held if token is not None}
 
 
-def commit_shard(session: Session, lease: Lease, pictures: Sequence[PictureRow]) -> AtlasState:
-    """Write the lease's pictures and mark its shard as done, both or neither; the state of its atlas then.
+def commit_shard(session: Session, lease: Lease, result: Result) -> AtlasState:
+    """Write what was computed and mark the lease's shard as done, both or neither; the state of its atlas then.
 
-    Pictures that somebody else stored in the meantime stay as they are. A shard that was finished while its atlas
-    was being cancelled counts: what is done is kept. A lease that is committed already stays so.
+    What somebody else stored in the meantime stays as it is. A shard that was finished while its atlas was being
+    cancelled counts: what is done is kept. A lease that is committed already stays so.
 
     Raises:
         LostLease: the shard is leased to somebody else, or given up.
-        ValueError: a picture of the lease's addresses is not among `pictures`.
+        ValueError: the result is not all that the lease asks for.
     """
-    missing = set(lease.addresses) - {(p.unit, p.seed) for p in pictures}
-    if missing:
-        raise ValueError(f"expected {len(lease.addresses)} pictures, {len(missing)} are missing: {sorted(missing)[:3]}")
-    held = _lock(session, lease)
-    if held is None and (state := _committed(session, lease)):
-        return state
-    if held is None:
-        raise LostLease(f"The lease of shard {lease.shard_id} was lost.", "Its pictures must not be committed.")
-    atlas, shard = held
-    moment, seconds = clock.now(session), sum(p.seconds for p in pictures)
-    insert_missing(session, Picture, _picture_rows(lease, pictures, moment))
-    _end(shard, ShardState.DONE)
-    shard.lease_token = lease.token
-    shard.fraction, shard.error, shard.finished_at, shard.seconds = 1.0, None, moment, seconds
-    tallies.add_ended(session, shard)
+    result.check(lease)
+    atlas = lock_atlas(session, lease.atlas_id)
+    mine = {"shard": lease.shard_id, "token": lease.token}
+    done = session.connection().execute(_DONE, {**mine, "spent": result.seconds}).one_or_none()
+    if done is None:
+        return _committed(session, lease)
+    result.store(session, lease, done.finished_at)
+    tallies.add(session, atlas.id, ShardState.DONE, tallies.of_computed(done.images, done.cost_seconds, result.seconds))
+    stages.go_on(session, atlas, done.kind, result)
     state = finish_if_done(session, atlas)
-    _credit(session, lease, shards_done=1, images_done=len(pictures), busy_seconds=seconds)
+    _credit(session, lease, shards_done=1, images_done=result.images, busy_seconds=result.seconds)
     return state
 
 
@@ -218,7 +146,7 @@ def fail_attempt(session: Session, lease: Lease, error: str, max_attempts: int) 
 
 def atlases_with_expired(session: Session) -> list[str]:
     """Ids of the atlases that have shards whose lease ran out."""
-    expired = select(Shard.atlas_id).where(_ran_out(clock.now(session))).distinct().order_by(Shard.atlas_id)
+    expired = select(Shard.atlas_id).where(_ran_out()).distinct().order_by(Shard.atlas_id)
     return list(session.scalars(expired))
 
 
@@ -233,13 +161,19 @@ def reap_expired(session: Session, atlas_id: str, max_attempts: int) -> list[int
     return waiting
 
 
+def last_workers(session: Session, shard_ids: Collection[int]) -> dict[int, str]:
+    """The worker that each of the shards was last leased to, by shard."""
+    found = select(Shard.id, Shard.lease_worker).where(Shard.id.in_(shard_ids)).order_by(Shard.id)
+    return {shard_id: worker or "?" for shard_id, worker in session.execute(found)}
+
+
 def count_held(session: Session) -> int:
     """How many leases somebody may still commit under, whether or not they have run out."""
     return session.scalar(select(func.count()).where(Shard.state == ShardState.RUNNING)) or 0
 
 
 def _reap(session: Session, atlas: Atlas, max_attempts: int) -> list[int]:
-    mine = select(Shard).where(Shard.atlas_id == atlas.id, _ran_out(clock.now(session))).order_by(Shard.id)
+    mine = select(Shard).where(Shard.atlas_id == atlas.id, _ran_out()).order_by(Shard.id)
     shards = session.scalars(mine.with_for_update().execution_options(populate_existing=True)).all()
     for shard in shards:
         _give_up(session, atlas, shard, RAN_OUT, max_attempts)
@@ -258,9 +192,8 @@ def _give_up(session: Session, atlas: Atlas, shard: Shard, error: str, max_attem
 
 def _credit(session: Session, lease: Lease, **more: float) -> None:
     """Add to what the worker is known to have done."""
-    added = {field: getattr(Worker, field) + value for field, value in more.items()}
-    mine = update(Worker).where(Worker.id == lease.worker_id).values(**added)
-    session.execute(mine.execution_options(synchronize_session=False))
+    added = {f"more_{field}": more.get(field, 0) for field in _CREDITED}
+    session.connection().execute(_CREDIT, {"worker": lease.worker_id, **added})
 
 
 def _end(shard: Shard, state: ShardState) -> None:
@@ -282,15 +215,21 @@ def _lock(session: Session, lease: Lease) -> tuple[Atlas, Shard] | None:
     return None if shard is None else (atlas, shard)
 
 
-def _committed(session: Session, lease: Lease) -> AtlasState | None:
-    """The state of the lease's atlas if the lease was committed before; its answer got lost."""
+def _committed(session: Session, lease: Lease) -> AtlasState:
+    """The state of the lease's atlas if the lease was committed before; its answer got lost.
+
+    Raises:
+        LostLease: it was not.
+    """
     mine = Shard.id == lease.shard_id, Shard.lease_token == lease.token, Shard.state == ShardState.DONE
     state = session.scalar(select(Atlas.state).join(Shard, Shard.atlas_id == Atlas.id).where(*mine))
-    return None if state is None else AtlasState(state)
+    if state is None:
+        raise LostLease(f"The lease of shard {lease.shard_id} was lost.", "Its result must not be committed.")
+    return AtlasState(state)
 
 
-def _ran_out(moment: datetime) -> ColumnElement[bool]:
-    return and_(Shard.state == ShardState.RUNNING, Shard.lease_expires_at < moment)
+def _ran_out() -> ColumnElement[bool]:
+    return and_(Shard.state == ShardState.RUNNING, Shard.lease_expires_at < clock.later(0))
 
 
 def _atlas_runs(device_kind: DeviceKind = DeviceKind.ANY) -> ColumnElement[bool]:
@@ -298,45 +237,52 @@ def _atlas_runs(device_kind: DeviceKind = DeviceKind.ANY) -> ColumnElement[bool]
     return runs if device_kind == DeviceKind.ANY else runs.where(Atlas.device_kind.in_((device_kind, DeviceKind.ANY)))
 
 
-def _lease(session: Session, shard_id: int, token: str, worker_id: str) -> Lease:
-    whole = joinedload(Shard.layer).joinedload(Layer.network), joinedload(Shard.recipe)
-    statement = select(Shard).where(Shard.id == shard_id).options(*whole)
-    shard = session.scalars(statement.execution_options(populate_existing=True)).one()
-    network = shard.layer.network
-    return Lease(
-        shard_id=shard.id,
-        atlas_id=shard.atlas_id,
-        token=token,
-        worker_id=worker_id,
-        attempt=shard.attempts,
-        network=NetworkSource.model_validate(network.source),
-        network_weights_hash=network.weights_hash or "",
-        layer=LayerInfo.model_validate(shard.layer.info),
-        layer_id=shard.layer_id,
-        recipe=Recipe.model_validate(shard.recipe.spec),
-        recipe_hash=shard.recipe_hash,
-        addresses=_missing(session, shard),
-    )
+# --- the statements of every shard, made once: building them takes longer than running them --------------------------
 
 
-def _missing(session: Session, shard: Shard) -> tuple[tuple[int, int], ...]:
-    stored = select(Picture.unit, Picture.seed).where(
-        Picture.layer_id == shard.layer_id,
-        Picture.recipe_hash == shard.recipe_hash,
-        Picture.seed < shard.seeds,
-        Picture.unit.between(shard.units[0], shard.units[-1]),
-    )
-    present = set(session.execute(stored))
-    wanted = ((unit, seed) for unit in shard.units for seed in range(shard.seeds))
-    return tuple(address for address in wanted if address not in present)
+@cache
+def _take(device_kind: DeviceKind) -> ReturningUpdate[tuple[int]]:
+    """Leases a shard that waits, or whose lease ran out, if its atlas runs and is for such a device."""
+    now, until = clock.later(0), clock.later("lasting")
+    ran_out = and_(_ran_out(), Shard.attempts < bindparam("most"), Shard.lease_token != bindparam("token"))
+    waits = and_(Shard.state == ShardState.PENDING, or_(Shard.retry_at.is_(None), Shard.retry_at <= now))
+    taken = update(_SHARDS).where(Shard.id == bindparam("shard"), or_(waits, ran_out), _atlas_runs(device_kind))
+    leased = {"lease_token": bindparam("token"), "lease_worker": bindparam("worker"), "lease_expires_at": until}
+    begun = {"attempts": Shard.attempts + 1, "fraction": 0.0, "started_at": now}
+    return taken.values(state=ShardState.RUNNING, **leased, **begun).returning(Shard.id)
 
 
-def _picture_rows(lease: Lease, pictures: Sequence[PictureRow], moment: datetime) -> list[dict[str, Any]]:
-    """Rows in the order of their unique key, so that two atlases that store the same ones do not deadlock."""
-    shared = {
-        "layer_id": lease.layer_id,
-        "recipe_hash": lease.recipe_hash,
-        "shard_id": lease.shard_id,
-        "created_at": moment,
-    }
-    return [{**asdict(p), **shared} for p in sorted(pictures, key=lambda p: (p.seed, p.unit))]
+_SHARDS = cast(Table, Shard.__table__)
+_WORKERS = cast(Table, Worker.__table__)
+_MINE = (
+    Shard.id == bindparam("shard"),
+    Shard.lease_token == bindparam("token"),
+    Shard.state == ShardState.RUNNING,
+)
+_TAKEN_BEFORE = update(_SHARDS).where(*_MINE).values(lease_expires_at=clock.later("lasting")).returning(Shard.id)
+# Locked in the order of their ids, as everywhere: whoever reaps them at this moment would wait in a circle.
+_HELD = (
+    select(Shard.id, Shard.lease_token, Shard.fraction)
+    .where(Shard.state == ShardState.RUNNING, Shard.lease_worker == bindparam("worker"), _atlas_runs())
+    .where(Shard.lease_token.in_(bindparam("tokens", expanding=True)))
+    .order_by(Shard.id)
+    .with_for_update()
+)
+_RENEWED = (
+    update(_SHARDS)
+    .where(Shard.id == bindparam("shard"))
+    .values(lease_expires_at=clock.later("lasting"), fraction=bindparam("known"))
+)
+_DONE = (
+    update(_SHARDS)
+    .where(*_MINE)
+    .values(state=ShardState.DONE, fraction=1.0, error=None, enqueued_at=None, retry_at=None, lease_expires_at=None)
+    .values(finished_at=clock.later(0), seconds=bindparam("spent"))  # its token stays: see above
+    .returning(Shard.kind, Shard.images, Shard.cost_seconds, Shard.finished_at)
+)
+_CREDITED = ("shards_done", "shards_failed", "images_done", "busy_seconds")
+_CREDIT = (
+    update(_WORKERS)
+    .where(Worker.id == bindparam("worker"))
+    .values({field: getattr(Worker, field) + bindparam(f"more_{field}") for field in _CREDITED})
+)

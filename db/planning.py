@@ -5,20 +5,21 @@ planner that was frozen and wakes up can change nothing. The next planner begins
 that is not complete: the atlas runs only then.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from core.errors import LostLease, UnknownLayer, nearest
+from core.errors import LostLease
 from core.specs import AtlasSpec, DeviceKind, Priority, ShardSpec
-from db import clock, tallies
+from db import clock, quotas, tallies
 from db.completion import finish_if_done, lock_atlas, start
 from db.ids import new_token
-from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Layer, Picture, Shard, ShardState
+from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Shard
+from db.probe_models import ProbePass
+from db.shard_rows import insert_shards
 
 MAX_PLAN_ATTEMPTS = 3
 PLAN_STALE_SECONDS = 30
@@ -98,18 +99,13 @@ def extend_plan(session: Session, lease: PlanLease, position: int, shards: Seque
         UnknownLayer: a shard names a layer that the network has not.
         ValueError: the chunk before this one is not stored.
     """
-    atlas = _lock_planned(session, lease)
+    atlas = lock_planned(session, lease)
     stored = tallies.of_atlas(session, atlas.id)[tallies.PLANNED].shards
     if stored == position + len(shards):
         return
     if stored != position:
         raise ValueError(f"expected the plan's shard {stored} next, got {position}")
-    rows = list(_rows(session, atlas, shards))
-    session.flush()
-    # On the connection, the driver sends the rows in one go and prepares the statement once.
-    session.connection().execute(insert(Shard), rows)
-    tallies.add(session, atlas.id, tallies.PLANNED, _sums(rows))
-    tallies.add(session, atlas.id, ShardState.DONE, _sums([r for r in rows if r["state"] == ShardState.DONE]))
+    insert_shards(session, atlas, shards)
 
 
 def finish_planning(session: Session, lease: PlanLease) -> AtlasState:
@@ -121,9 +117,10 @@ def finish_planning(session: Session, lease: PlanLease) -> AtlasState:
     atlas = lock_atlas(session, lease.atlas_id)
     if atlas.plan_token == lease.token and atlas.planned_at is not None:  # said twice
         return AtlasState(atlas.state)
-    atlas = _lock_planned(session, lease)
+    atlas = lock_planned(session, lease)
     plan = tallies.of_atlas(session, atlas.id)[tallies.PLANNED]
-    atlas.planned_at, atlas.plan_expires_at, atlas.images = clock.now(session), None, plan.images
+    atlas.planned_at, atlas.plan_expires_at = clock.now(session), None
+    atlas.images = plan.images + _views(session, atlas)
     atlas.priority = atlas.priority or _priority(session, atlas, plan)
     start(session, atlas)
     return finish_if_done(session, atlas)
@@ -175,6 +172,12 @@ def _priority(session: Session, atlas: Atlas, plan: tallies.Sums) -> Priority:
     return Priority.INTERACTIVE if is_small else Priority.BATCH
 
 
+def _views(session: Session, atlas: Atlas) -> int:
+    """The images whose shards will follow when the atlas's pass, if it makes one, is over."""
+    makes = session.scalar(select(exists().where(ProbePass.atlas_id == atlas.id)))
+    return quotas.views_of(session, atlas.network, AtlasSpec.model_validate(atlas.spec)) if makes else 0
+
+
 def _wants_plan(atlas: Atlas, moment: datetime) -> bool:
     if atlas.state == AtlasState.QUEUED:
         return True
@@ -186,7 +189,7 @@ def _is_planner(atlas: Atlas, lease: PlanLease) -> bool:
     return atlas.state == AtlasState.PLANNING and atlas.plan_token == lease.token
 
 
-def _lock_planned(session: Session, lease: PlanLease) -> Atlas:
+def lock_planned(session: Session, lease: PlanLease) -> Atlas:
     atlas = lock_atlas(session, lease.atlas_id)
     if not _is_planner(atlas, lease):
         raise LostLease(f"The plan of atlas {lease.atlas_id} is somebody else's, or was given up.")
@@ -203,62 +206,3 @@ def forget_plan(session: Session, atlas_id: str) -> None:
     """Delete the shards of a plan that was not completed: nobody has seen them."""
     session.execute(delete(Shard).where(Shard.atlas_id == atlas_id).execution_options(synchronize_session=False))
     tallies.clear(session, atlas_id)
-
-
-def _sums(rows: Sequence[dict[str, Any]]) -> tallies.Sums:
-    return tallies.Sums(
-        shards=len(rows),
-        images=sum(row["images"] for row in rows),
-        cost_seconds=sum(row["cost_seconds"] for row in rows),
-    )
-
-
-_Key = tuple[str, str, int]
-"""Layer, recipe and seeds of a shard."""
-
-
-def _key(shard: ShardSpec) -> _Key:
-    return shard.layer, shard.recipe_hash, shard.seeds
-
-
-def _rows(session: Session, atlas: Atlas, shards: Sequence[ShardSpec]) -> Iterator[dict[str, Any]]:
-    ids = dict(session.execute(select(Layer.name, Layer.id).where(Layer.network_id == atlas.network_id)).all())
-    for shard in shards:
-        if shard.layer not in ids:
-            raise UnknownLayer(f"The plan names a layer {shard.layer!r} that is not there.", nearest(shard.layer, ids))
-    finished, moment = _finished_units(session, ids, shards), clock.now(session)
-    for shard in shards:
-        done = finished[_key(shard)].issuperset(shard.units)
-        yield _row(atlas, shard, ids[shard.layer], moment if done else None)
-
-
-def _finished_units(session: Session, ids: dict[str, int], shards: Sequence[ShardSpec]) -> dict[_Key, set[int]]:
-    """Those of the shards' units that have a picture for every seed; one read for each layer and recipe."""
-    units: dict[_Key, list[int]] = {}
-    for shard in shards:
-        units.setdefault(_key(shard), []).extend((shard.units[0], shard.units[-1]))
-    return {
-        key: _with_pictures(session, ids[key[0]], key[1], key[2], (min(ends), max(ends))) for key, ends in units.items()
-    }
-
-
-def _with_pictures(session: Session, layer_id: int, recipe_hash: str, seeds: int, units: tuple[int, int]) -> set[int]:
-    mine = (Picture.layer_id == layer_id, Picture.recipe_hash == recipe_hash)
-    if not session.scalar(select(exists().where(*mine))):
-        return set()
-    counted = select(Picture.unit).where(*mine, Picture.seed < seeds, Picture.unit.between(*units))
-    return set(session.scalars(counted.group_by(Picture.unit).having(func.count() == seeds)))
-
-
-def _row(atlas: Atlas, shard: ShardSpec, layer_id: int, done_at: datetime | None) -> dict[str, Any]:
-    return {
-        "atlas_id": atlas.id,
-        "layer_id": layer_id,
-        "recipe_hash": shard.recipe_hash,
-        "units": list(shard.units),
-        "seeds": shard.seeds,
-        "images": len(shard.units) * shard.seeds,
-        "cost_seconds": shard.cost_seconds,
-        "state": ShardState.PENDING if done_at is None else ShardState.DONE,
-        "finished_at": done_at,
-    }

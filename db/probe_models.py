@@ -39,11 +39,12 @@ class ProbeSet(Base):
     owner: Mapped[str] = mapped_column(String(64))
     state: Mapped[str] = mapped_column(String(12), default=ProbeSetState.FILLING, index=True)
     labels: Mapped[list[Any]] = mapped_column(default=list)  # names; empty where the images have none
+    labels_fixed: Mapped[bool] = mapped_column(default=False)  # settled beforehand; else each new one is added
     images: Mapped[int] = mapped_column(default=0)
     skipped: Mapped[int] = mapped_column(default=0)
     duplicates: Mapped[int] = mapped_column(default=0)  # images that came again and were left out
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
-    content_hash: Mapped[str | None] = mapped_column(String(64))  # of every image's key and label, in order
+    content_hash: Mapped[str | None] = mapped_column(String(64))  # of every image's key and label, in order, so far
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 
@@ -52,7 +53,11 @@ class ProbeImage(Base):
     """One image of a set; `number` counts from 0 without gaps, in the order in which they were added."""
 
     __tablename__ = "probe_images"
-    __table_args__ = (UniqueConstraint("set_id", "key"), Index(None, "key"))
+    __table_args__ = (
+        UniqueConstraint("set_id", "key"),
+        Index(None, "key"),
+        Index(None, "set_id", "label", "number"),
+    )
 
     set_id: Mapped[str] = mapped_column(ForeignKey("probe_sets.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -64,12 +69,13 @@ class ProbeImage(Base):
 
 
 class ProbeSkip(Base):
-    """A file that could not become an image of its set, or an image that a pass could not read."""
+    """A file that did not become an image of its set, or an image that a pass could not read."""
 
     __tablename__ = "probe_skips"
+    __table_args__ = (UniqueConstraint("set_id", "name"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    set_id: Mapped[str] = mapped_column(ForeignKey("probe_sets.id"), index=True)
+    set_id: Mapped[str] = mapped_column(ForeignKey("probe_sets.id"))
     name: Mapped[str] = mapped_column(String(500))
     reason: Mapped[str] = mapped_column(Text)
 
@@ -96,15 +102,15 @@ class ProbePass(Base):
 
 
 class PassPart(Base):
-    """What the units answered to one range of images; deleted once all are put together."""
+    """What the units of one layer answered to one range of images; deleted once all are put together."""
 
     __tablename__ = "pass_parts"
 
     pass_id: Mapped[int] = mapped_column(ForeignKey("probe_passes.id"), primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"), primary_key=True)
     first: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     last: Mapped[int]  # inclusive
-    blob: Mapped[str] = mapped_column(String(64))  # in the store: `deepvis.probe` dumps
-    skipped: Mapped[list[Any]]  # [number, reason] of images that could not be read
+    blob: Mapped[str] = mapped_column(String(64), index=True)  # in the store: dumped by `deepvis.tallies`
 
 
 class PassLayer(Base):
@@ -114,7 +120,7 @@ class PassLayer(Base):
 
     pass_id: Mapped[int] = mapped_column(ForeignKey("probe_passes.id"), primary_key=True)
     layer_id: Mapped[int] = mapped_column(ForeignKey("layers.id"), primary_key=True)
-    blob: Mapped[str] = mapped_column(String(64))
+    blob: Mapped[str] = mapped_column(String(64), index=True)
 
     layer: Mapped[Layer] = relationship()
 
@@ -187,6 +193,8 @@ class UnitView(Base):
     count: Mapped[int]  # pictures in it
     width: Mapped[int]  # of each, in pixels
     height: Mapped[int]
+    boxes: Mapped[list[Any]] = mapped_column(default=list)  # of each crop: [left, top, width, height] of what it shows,
+    # in pixels of its whole image (upright), which it may leave; empty for backward views, and where it is not known
     sheet: Mapped[str | None] = mapped_column(String(64), index=True)  # sprite sheet of the layer page: best crop
     sheet_index: Mapped[int | None]
 
@@ -206,4 +214,6 @@ class PictureSearch(Base):
     requested_at: Mapped[datetime]  # when a message was last sent for it
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
-    result: Mapped[list[Any]] = mapped_column(default=list)  # [layer id, unit, activation, percentile, deviations]
+    result: Mapped[list[Any]] = mapped_column(default=list)  # of units: see db.searches.Excited
+
+    probe: Mapped[ProbePass] = relationship()

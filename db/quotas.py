@@ -15,17 +15,33 @@ from core.specs import AtlasSpec
 from db import clock
 from db.completion import UNFINISHED, lock_atlas, lock_owner
 from db.models import Atlas, AtlasState, Layer, Network, Token
+from db.probe_models import ProbeSet
 
 DAY_SECONDS = 24 * 3600.0
 
 
-def images_of(network: Network, spec: AtlasSpec) -> int | None:
-    """The unit-images that the wish stands for; None while the network's layers are not known."""
+def images_of(session: Session, network: Network, spec: AtlasSpec) -> int | None:
+    """The images that the wish stands for; None while the network's layers are not known.
+
+    Each preferred picture is one, each image of a probe set, and each top image with its views.
+    """
     if not network.layers:
         return None
+    looked_at = session.scalar(select(ProbeSet.images).where(ProbeSet.id == spec.probe.set)) if spec.probe else 0
+    return _units(network, spec) * len(spec.recipes) * spec.seeds + (looked_at or 0) + views_of(session, network, spec)
+
+
+def views_of(session: Session, network: Network, spec: AtlasSpec) -> int:
+    """The top images that crops and backward views are made of."""
+    if spec.probe is None:
+        return 0
+    there = session.scalar(select(ProbeSet.images).where(ProbeSet.id == spec.probe.set)) or 0
+    return _units(network, spec) * min(spec.probe.top, there) * len(spec.probe.sides)
+
+
+def _units(network: Network, spec: AtlasSpec) -> int:
     named = len(set(spec.units))
-    units = sum(named or layer.units for layer in chosen_layers(network, spec))
-    return units * len(spec.recipes) * spec.seeds
+    return sum(named or layer.units for layer in chosen_layers(network, spec))
 
 
 def chosen_layers(network: Network, spec: AtlasSpec) -> list[Layer]:
@@ -84,7 +100,7 @@ def claim_images(session: Session, atlas_id: str, max_images_per_day: int, max_i
         OverQuota: it is more than its owner may ask for, or than one atlas may cover.
     """
     atlas = lock_atlas(session, atlas_id)
-    images = images_of(atlas.network, AtlasSpec.model_validate(atlas.spec))
+    images = images_of(session, atlas.network, AtlasSpec.model_validate(atlas.spec))
     if atlas.images or images is None:
         return
     check_size(images, max_images)

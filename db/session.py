@@ -3,7 +3,7 @@
 Two ways to use what `make_sessions` gives, and no third:
 
     with sessions.begin() as session:   # a writing transaction; commits at the end, rolls back on an error
-        leases.commit_shard(session, lease, pictures)
+        leases.commit_shard(session, lease, result)
 
     with sessions() as session:         # reads only; the database refuses writes
         return queries.get_atlas(session, atlas_id)

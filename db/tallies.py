@@ -5,12 +5,13 @@ Whoever changes shards changes the tallies in the same transaction, with the atl
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
-from sqlalchemy import case, delete, func, insert, literal, select
+from sqlalchemy import bindparam, case, delete, func, insert, literal, select
 from sqlalchemy.orm import Session
 
-from db.bulk import dialect_insert
+from db.bulk import Insert, insert_on
 from db.models import Shard, ShardState, Tally
 
 PLANNED = "planned"
@@ -23,6 +24,9 @@ COMPUTED = (
     func.coalesce(func.sum(Shard.seconds), 0.0),
 )
 """The last two of those; of the plan, nothing is computed: there they are 0."""
+_OF_ATLASES = select(Tally.atlas_id, Tally.state, *(getattr(Tally, field) for field in FIELDS)).where(
+    Tally.atlas_id.in_(bindparam("atlases", expanding=True))
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,12 @@ class Sums:
             computed_cost_seconds=sum(row.cost_seconds for row in computed),
             computed_seconds=sum(row.seconds or 0.0 for row in computed),
         )
+
+
+def of_computed(images: int, cost_seconds: float, seconds: float) -> Sums:
+    """The sums over one shard that took so many seconds; none if all of it was found done."""
+    computed = {"computed_cost_seconds": cost_seconds, "computed_seconds": seconds} if seconds else {}
+    return Sums(shards=1, images=images, cost_seconds=cost_seconds, **computed)
 
 
 @dataclass(frozen=True)
@@ -78,9 +88,16 @@ def add(session: Session, atlas_id: str, state: str, sums: Sums) -> None:
     """Add to a tally of an atlas, which the caller has locked."""
     if not sums.shards:
         return
-    new = dialect_insert(session, Tally).values(atlas_id=atlas_id, state=state, **_values(sums))
+    values = {"atlas_id": atlas_id, "state": state, **_values(sums)}
+    session.connection().execute(_adding(session.get_bind().dialect.name), values)
+
+
+@cache
+def _adding(dialect: str) -> Insert:
+    """What adds to a tally, or begins it; made once."""
+    new = insert_on(dialect, Tally)
     more: dict[str, Any] = {field: getattr(Tally, field) + new.excluded[field] for field in FIELDS}
-    session.execute(new.on_conflict_do_update(index_elements=["atlas_id", "state"], set_=more))
+    return new.on_conflict_do_update(index_elements=["atlas_id", "state"], set_=more)
 
 
 def add_ended(session: Session, shard: Shard) -> None:
@@ -108,10 +125,7 @@ def clear(session: Session, atlas_id: str) -> None:
 def of_atlases(session: Session, ids: Sequence[str]) -> dict[str, AtlasTallies]:
     """The tallies of each of the atlases."""
     found: dict[str, dict[str, Sums]] = {atlas_id: {} for atlas_id in ids}
-    columns = [getattr(Tally, field) for field in FIELDS]
-    for atlas_id, state, *values in session.execute(
-        select(Tally.atlas_id, Tally.state, *columns).where(Tally.atlas_id.in_(ids))
-    ):
+    for atlas_id, state, *values in session.execute(_OF_ATLASES, {"atlases": ids}):
         found[atlas_id][state] = Sums(**dict(zip(FIELDS, values, strict=True)))
     return {atlas_id: AtlasTallies(states) for atlas_id, states in found.items()}
 

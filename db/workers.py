@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from core.live import LIVE_QUEUE
 from core.specs import DeviceKind
 from db import clock
-from db.bulk import dialect_insert
+from db.bulk import Insert, insert_on
 from db.models import Worker
 
 FORGET_SECONDS = 24 * 3600.0
@@ -33,10 +34,18 @@ class WorkerBeat:
 
 def beat(session: Session, worker: WorkerBeat) -> None:
     """Note that the worker lives and what it does; the first beat makes it known."""
-    moment = clock.now(session)
-    said = {**_fitting(worker), "versions": dict(worker.versions), "heartbeat_at": moment, "stopped_at": None}
-    new = dialect_insert(session, Worker).values(**said, id=worker.id, started_at=moment)
-    session.connection().execute(new.on_conflict_do_update(index_elements=["id"], set_=said))
+    said = {**_fitting(worker), "versions": dict(worker.versions), "id": worker.id}
+    session.connection().execute(_beating(session.get_bind().dialect.name), said)
+
+
+@cache
+def _beating(dialect: str) -> Insert:
+    """What makes a worker known, or says what it does now; made once, as it is said often."""
+    new, now = insert_on(dialect, Worker), clock.later(0)
+    said = {name: new.excluded[name] for name in ("host", "pid", "device", "device_kind", "queues", "activity")}
+    known = {**said, "versions": new.excluded.versions, "heartbeat_at": now, "stopped_at": None}
+    first = new.values(heartbeat_at=now, started_at=now, stopped_at=None)
+    return first.on_conflict_do_update(index_elements=["id"], set_=known)
 
 
 def _fitting(worker: WorkerBeat) -> dict[str, str | int]:
@@ -77,10 +86,15 @@ def live(session: Session, within_seconds: float) -> Counter[DeviceKind]:
 
     Live workers, which take no shards, are not among them.
     """
-    since = clock.after(clock.now(session), -within_seconds)
-    counted = select(Worker.device_kind, func.count()).where(Worker.stopped_at.is_(None), Worker.heartbeat_at >= since)
-    counted = counted.where(Worker.queues != LIVE_QUEUE)
-    return Counter({DeviceKind(kind): n for kind, n in session.execute(counted.group_by(Worker.device_kind))})
+    rows = session.connection().execute(_LIVE, {"since": -within_seconds})
+    return Counter({DeviceKind(kind): n for kind, n in rows})
+
+
+_LIVE = (
+    select(Worker.device_kind, func.count())
+    .where(Worker.stopped_at.is_(None), Worker.heartbeat_at >= clock.later("since"), Worker.queues != LIVE_QUEUE)
+    .group_by(Worker.device_kind)
+)
 
 
 def lives_on(session: Session, host: str, within_seconds: float) -> bool:

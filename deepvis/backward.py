@@ -11,19 +11,18 @@ rule is applied on the nodes of its autograd graph, which go away with it. Nothi
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from core.errors import UndefinedView, UnitOutOfRange
-from core.specs import LayerInfo
+from core.specs import BackwardKind, LayerInfo
 from deepvis.graph import Owners, Way, operation, owners
 from deepvis.listening import unit_maps
 from deepvis.reading import capture
 
-Kind = Literal["gradient", "deconvolution", "guided"]
-KINDS: tuple[Kind, ...] = ("gradient", "deconvolution", "guided")
+Kind = BackwardKind
+KINDS: tuple[Kind, ...] = tuple(BackwardKind)
 
 
 def backward_views(
@@ -57,7 +56,7 @@ def backward_views(
         maps = unit_maps(reader.run(x), layer)
     total = _choose(maps, layer, addresses).sum()
     way = Way(total, x)
-    if any(kind != "gradient" for kind in kinds):
+    if any(kind != BackwardKind.GRADIENT for kind in kinds):
         _check_defined(way, watch)
     rule = _Rule()
     for node in way.rectifiers:
@@ -69,7 +68,7 @@ class _Rule:
     """What happens at a rectifier on the way back."""
 
     def __init__(self) -> None:
-        self._kind: Kind = "gradient"
+        self._kind: Kind = BackwardKind.GRADIENT
 
     def send_back(self, kind: Kind, total: Tensor, x: Tensor) -> Tensor:
         self._kind = kind
@@ -80,9 +79,9 @@ class _Rule:
 
     def __call__(self, below: tuple[Tensor, ...], above: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         """The signals that leave below, given what autograd would send there and what arrives from above."""
-        if self._kind == "gradient":
+        if self._kind == BackwardKind.GRADIENT:
             return None
-        signal = above[0] if self._kind == "deconvolution" else below[0]
+        signal = above[0] if self._kind == BackwardKind.DECONVOLUTION else below[0]
         return (signal.clamp(min=0), *below[1:])
 
 

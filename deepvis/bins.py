@@ -17,6 +17,10 @@ _POSITIVE = 2.0 ** (np.arange(_LOWEST_OCTAVE * _PER_OCTAVE, _HIGHEST_OCTAVE * _P
 EDGES: NDArray[np.float32] = np.concatenate([-_POSITIVE[::-1], _POSITIVE]).astype(np.float32)
 """The inner edges, ascending."""
 BINS = len(EDGES) + 1
+_LOWER, _UPPER = np.append(-np.inf, EDGES), np.append(EDGES, np.inf)
+
+Counts = NDArray[np.int64]
+Doubles = NDArray[np.float64]
 
 
 def bin_of(values: ArrayLike) -> NDArray[np.int64]:
@@ -24,48 +28,42 @@ def bin_of(values: ArrayLike) -> NDArray[np.int64]:
     return np.searchsorted(EDGES, np.asarray(values, np.float32), side="right")
 
 
-def share_below(counts: NDArray[np.int64], lowest: float, highest: float, value: float) -> float:
-    """The part of the counted values that are below `value`, 0..1; wrong by at most the share of the value's bin.
+def share_below(counts: Counts, lowest: ArrayLike, highest: ArrayLike, values: ArrayLike) -> Doubles:
+    """The part of each unit's counted answers that is below its value, 0..1; wrong by at most the share of one bin.
 
     Args:
-        counts: (BINS,)
-        lowest: the lowest value that was counted.
-        highest: the highest; within a bin, values are taken to be spread evenly.
-        value: any number.
+        counts: (U, BINS)
+        lowest: (U,) the lowest answers that were counted; within a bin answers are taken to be spread evenly.
+        highest: (U,)
+        values: (U,) any numbers.
 
     Returns:
-        0 where nothing was counted.
+        (U,), not a number where nothing was counted.
     """
-    total = int(counts.sum())
-    if not total or value <= lowest:
-        return 0.0
-    if value > highest:
-        return 1.0
-    place = int(bin_of(value))
-    low, high = _bounds(place, lowest, highest)
-    inside = (value - low) / (high - low) if high > low else 0.0
-    return float((counts[:place].sum() + counts[place] * min(max(inside, 0.0), 1.0)) / total)
+    values = np.asarray(values, np.float64)
+    place = bin_of(values)
+    low, high = np.maximum(_LOWER[place], lowest), np.minimum(_UPPER[place], highest)
+    inside = np.clip((values - low) / np.where(high > low, high - low, 1), 0, 1) * (high > low)
+    below = (counts * (np.arange(BINS) < place[:, None])).sum(1)
+    total = counts.sum(1)
+    share = (below + inside * _at(counts, place)) / np.maximum(total, 1)
+    share = np.where(values <= lowest, 0.0, np.where(values > highest, 1.0, share))
+    return np.where(total > 0, share, np.nan)
 
 
-def quantile(counts: NDArray[np.int64], lowest: float, highest: float, share: float) -> float:
-    """The value that `share` (0..1) of the counted values are below; arguments and error as above.
-
-    Returns:
-        Not a number where nothing was counted.
-    """
-    total = int(counts.sum())
-    if not total:
-        return float("nan")
-    wanted = share * total
-    place = min(int(np.searchsorted(counts.cumsum(), wanted)), BINS - 1)
-    if not counts[place]:  # a share of 0
-        return lowest
-    low, high = _bounds(place, lowest, highest)
-    return low + (high - low) * (wanted - int(counts[:place].sum())) / int(counts[place])
+def quantile(counts: Counts, lowest: ArrayLike, highest: ArrayLike, share: float) -> Doubles:
+    """The value that `share` (0..1) of each unit's answers are below; arguments, result and error as above."""
+    total = counts.sum(1)
+    up_to = counts.cumsum(1)
+    lowest, highest = (np.where(total > 0, limit, 0) for limit in (lowest, highest))
+    place = np.minimum((up_to < share * total[:, None]).sum(1), BINS - 1)
+    own = _at(counts, place)
+    low, high = np.maximum(_LOWER[place], lowest), np.minimum(_UPPER[place], highest)
+    inside = np.where(own > 0, (share * total - (_at(up_to, place) - own)) / np.maximum(own, 1), 0)
+    value = np.where(own > 0, low + (high - low) * inside, lowest)  # a share of 0 is in no bin
+    return np.where(total > 0, value, np.nan)
 
 
-def _bounds(place: int, lowest: float, highest: float) -> tuple[float, float]:
-    """Between which values those of a bin lie."""
-    low = max(float(EDGES[place - 1]), lowest) if place else lowest
-    high = min(float(EDGES[place]), highest) if place < len(EDGES) else highest
-    return low, max(low, high)
+def _at(counts: Counts, place: Counts) -> Counts:
+    """(U,): of each row what stands at its place."""
+    return np.take_along_axis(counts, place[:, None], 1)[:, 0]

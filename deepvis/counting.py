@@ -1,5 +1,7 @@
 """What a pass counts while it runs: rankings and sums of units' answers, on the device, never waiting for it."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -111,7 +113,7 @@ class RunningSums:
         self.histogram.view(-1).scatter_add_(0, places.flatten(), finite.flatten().long())
         self.by_label.see(labels, finite, a, r)
 
-    def numpy(self) -> dict[str, NDArray[np.generic]]:
+    def numpy(self) -> dict[str, Any]:
         """The sums by their names."""
         own = {name: value for name, value in vars(self).items() if isinstance(value, Tensor) and name[0] != "_"}
         return {name: value.cpu().numpy() for name, value in (own | self.by_label.tensors()).items()}

@@ -19,10 +19,12 @@ from core.specs import FourierMethod, LayerInfo, Recipe
 from deepvis.ascent import pixel_ascent, value_and_gradient
 from deepvis.backward import KINDS, Kind, backward_views
 from deepvis.batch import Batch, Outcome, Scale
+from deepvis.crops import Field, measure_fields
 from deepvis.fourier import fourier_ascent
 from deepvis.graph import rectified_layers
 from deepvis.inputs import NO_LABEL, Inputs
 from deepvis.layers import capture
+from deepvis.listening import listening
 from deepvis.networks import Network
 from deepvis.objectives import Objective
 from deepvis.pictures import Pixels
@@ -65,6 +67,7 @@ class Engine:
         self.module, self.precision = prepare(network, self.device, choose_precision(self.device, precision))
         # Pictures are judged by the network as it came: float32, nothing folded. It is only read, so a CPU shares it.
         self.reference = copy.deepcopy(network.module).to(self.device) if self.device.type != "cpu" else network.module
+        self._fields: dict[str, Field] = {}
         self.scale = Scale(
             torch.tensor(network.mean, device=self.device).view(1, -1, 1, 1),
             torch.tensor(network.std, device=self.device).view(1, -1, 1, 1),
@@ -183,12 +186,44 @@ class Engine:
         Raises:
             InvalidRequest: there are no pictures, or no layers.
         """
-        probe = Probe(self.reference, layers, self.device, options or ProbeOptions())
+        probe = self.start_probe(layers, options)
         for inputs in batches:
             probe.see(inputs, self.to_input(inputs.pixels))
             if on_batch:
                 on_batch(inputs)
         return probe.tallies()
+
+    def start_probe(self, layers: Sequence[LayerInfo], options: ProbeOptions | None = None) -> Probe:
+        """A pass that is fed batch by batch; raises as `probe`."""
+        return Probe(self.reference, layers, self.device, options or ProbeOptions())
+
+    def answers(self, layers: Sequence[LayerInfo], pixels: Pixels) -> dict[str, NDArray[np.float32]]:
+        """The answers (N, units), as in `deepvis.tallies`, to pictures (N, H, W, C), by layer name; in one batch."""
+        heard: dict[str, NDArray[np.float32]] = {}
+
+        def hear(layer: LayerInfo, maps: Tensor) -> None:
+            heard[layer.name] = maps.amax(2).float().cpu().numpy()
+
+        with torch.no_grad(), listening(self.reference, layers, hear) as run:
+            run(self.to_input(pixels))
+        return heard
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the network's input."""
+        return self.network.input_shape
+
+    @property
+    def fill(self) -> tuple[float, ...]:
+        """The mean colour of the input, per channel, 0..1: what stands for nothing."""
+        return self.network.mean
+
+    def fields(self, layers: Sequence[LayerInfo]) -> dict[str, Field]:
+        """The receptive fields of the layers' units, by layer name; measured once for each."""
+        missing = [layer for layer in layers if layer.name not in self._fields]
+        if missing:
+            self._fields.update(measure_fields(self.network, missing))
+        return {layer.name: self._fields[layer.name] for layer in layers}
 
     def rectified_layers(self, layers: Sequence[LayerInfo]) -> frozenset[str]:
         """Names of the layers that are read by rectifiers only: what is below zero there goes no further."""

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from PIL import Image
 from core.errors import BadNetwork, BadPicture
 from core.uploads import Limits, read_upload
 from deepvis.pictures import MOST_BYTES, MOST_FRAMES, Pixels
+
+if TYPE_CHECKING:
+    from deepvis.windows import Box
 
 _MARGIN = 8 / 7  # the usual crop: 224 of 256 pixels
 _DRAFT = 2  # a JPEG is decoded to no less than this many times the pixels wanted, so that the last scaling decides
@@ -74,6 +78,30 @@ def prepare(image: Image.Image, input_shape: Sequence[int]) -> Pixels:
     if image.size != (width, height):
         image = _cropped(_scaled(image, height, width), height, width)
     return np.asarray(image).reshape(height, width, channels)
+
+
+def in_whole_image(box: "Box", size: tuple[int, int], input_shape: Sequence[int]) -> tuple[float, float, float, float]:
+    """Where a box of the input lies in the picture that `prepare` made it of.
+
+    Args:
+        box: in pixels of the input; it may reach beyond it.
+        size: (width, height) of the picture.
+        input_shape: (C, H, W)
+
+    Returns:
+        (left, top, width, height) in pixels of the picture.
+    """
+    _, height, width = input_shape
+    whole = size == (width, height)
+    scaled = size if whole else _scaled_size(size, height, width)
+    left, top = (0, 0) if whole else _corner(scaled, height, width)
+    across, down = size[0] / scaled[0], size[1] / scaled[1]
+    return (
+        (box.left + left) * across,
+        (box.top + top) * down,
+        (box.right - box.left) * across,
+        (box.bottom - box.top) * down,
+    )
 
 
 def read_input(data: bytes, input_shape: Sequence[int], limits: Limits = LIMITS) -> Pixels:
@@ -145,12 +173,21 @@ def _collect(group: Sequence[tuple[PictureFile, Future[Pixels | Skipped]]], empt
 
 
 def _scaled(image: Image.Image, height: int, width: int) -> Image.Image:
-    """Just covering 8/7 of the input."""
-    share = max(height * _MARGIN / image.height, width * _MARGIN / image.width)
-    size = max(width, round(image.width * share)), max(height, round(image.height * share))
+    size = _scaled_size(image.size, height, width)
     return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=None)
 
 
+def _scaled_size(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    """(width, height) that just covers 8/7 of the input."""
+    share = max(height * _MARGIN / size[1], width * _MARGIN / size[0])
+    return max(width, round(size[0] * share)), max(height, round(size[1] * share))
+
+
 def _cropped(image: Image.Image, height: int, width: int) -> Image.Image:
-    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    left, top = _corner(image.size, height, width)
     return image.crop((left, top, left + width, top + height))
+
+
+def _corner(size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    """(left, top) of the crop at the centre."""
+    return round((size[0] - width) / 2), round((size[1] - height) / 2)

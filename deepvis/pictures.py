@@ -16,6 +16,8 @@ Pixels = NDArray[np.uint8]
 """(H, W, C), 0..255."""
 
 _PNG_LEVEL = 4  # on optimised pictures level 6 takes twice as long for 2 % fewer bytes
+_WEBP_METHOD = 0  # of pictures like ours as good, and as small within 7 %, in two thirds of the time of 2
+_SMALL = 64  # pixels of a tile's side
 MOST_BYTES = 100_000_000
 MOST_FRAMES = 1000
 """Of an animation whose first frame is read."""
@@ -48,12 +50,26 @@ def sheet(pictures: Sequence[Pixels | None]) -> bytes:
     if not 0 < len(pictures) <= SHEET_TILES:
         raise ValueError(f"expected 1 to {SHEET_TILES} pictures for a sheet, got {len(pictures)}")
     rows = math.ceil(len(pictures) / SHEET_COLUMNS)
-    canvas = Image.new("RGBA", (SHEET_COLUMNS * THUMBNAIL_PIXELS, rows * THUMBNAIL_PIXELS))
+    mode = "RGBA" if any(pixels is None for pixels in pictures) else "RGB"  # what has no clear tile is quicker
+    canvas = Image.new(mode, (SHEET_COLUMNS * THUMBNAIL_PIXELS, rows * THUMBNAIL_PIXELS))
     for i, pixels in enumerate(pictures):
         if pixels is not None:
             y, x = divmod(i, SHEET_COLUMNS)
             canvas.paste(_thumbnail(to_image(pixels)), (x * THUMBNAIL_PIXELS, y * THUMBNAIL_PIXELS))
-    return _encode(canvas, "WEBP", quality=85, method=2)
+    return _encode(canvas, "WEBP", quality=85, method=_WEBP_METHOD)
+
+
+def mosaic(tiles: Sequence[Pixels], columns: int) -> bytes:
+    """WebP of tiles of one size in rows of `columns`, row-major; lossless where they are small: each pixel counts."""
+    if not tiles:
+        raise ValueError("expected a tile or more, got none")
+    height, width = tiles[0].shape[:2]
+    canvas = Image.new("RGB", (columns * width, math.ceil(len(tiles) / columns) * height))
+    for i, tile in enumerate(tiles):
+        y, x = divmod(i, columns)
+        canvas.paste(to_image(tile), (x * width, y * height))
+    is_small = max(height, width) < _SMALL
+    return _encode(canvas, "WEBP", **({"lossless": 1, "quality": 50} if is_small else {"quality": 85, "method": 2}))
 
 
 def read_picture(source: Path | bytes, *, max_pixels: int, max_bytes: int = MOST_BYTES) -> Pixels:

@@ -23,18 +23,12 @@ from deepvis.activations import (
     shrink,
     tile_grid,
 )
-from deepvis.backward import Kind
 from deepvis.engine import Engine
 from deepvis.pictures import Pixels, to_image
 from deepvis.showing_back import Origin, origin_at_peak
 from deepvis.views import Filter
 
 BEST_UNITS = 3
-KINDS: dict[BackwardKind, Kind] = {
-    BackwardKind.GRADIENT: "gradient",
-    BackwardKind.DECONVOLUTION: "deconvolution",
-    BackwardKind.GUIDED: "guided",
-}
 FILTERS: dict[str, Filter] = {"raw": "raw", "gray": "gray", "norm": "norm", "blurred": "blurred norm"}
 
 
@@ -115,7 +109,7 @@ def _show_back(shown: Shown, origin: Origin, view: LiveView, layer: LayerInfo) -
     told: dict[str, Any] = {"layer": origin.layer.name, "unit": origin.unit}
     shown.header["backward"] = told
     try:
-        picture = origin.view(KINDS[view.backward or BackwardKind.GRADIENT], FILTERS[view.shown_as])
+        picture = origin.view(view.backward or BackwardKind.GRADIENT, FILTERS[view.shown_as])
         shown.pictures["backward"] = encode_jpeg(picture, 90)
         return origin.signals_at(layer) if view.in_grid else None
     except (UndefinedView, InvalidRequest) as error:

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from core.errors import InvalidRequest
-from core.specs import LayerInfo
+from core.specs import BackwardKind, LayerInfo
 from deepvis.activations import unit_maps
-from deepvis.backward import Kind, backward_views
+from deepvis.backward import backward_views
 from deepvis.engine import Engine
 from deepvis.listening import unit_maps as positions_of
 from deepvis.pictures import Pixels
@@ -27,7 +27,7 @@ class Origin:
     unit: int
     position: int  # flat index among the layer's positions
 
-    def view(self, kind: Kind, how: Filter) -> Pixels:
+    def view(self, kind: BackwardKind, how: Filter) -> Pixels:
         """The unit's backward view.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +135,7 @@ def _merge_rankings(a: Ranking, b: Ranking, *, descending: bool) -> Ranking:
     return Ranking(*(np.take_along_axis(values, first, 1) for values in (answers, images, positions)))
 
 
-def _add_labelled(a: Tally, b: Tally, labels: Counts, name: str) -> NDArray[np.generic]:
+def _add_labelled(a: Tally, b: Tally, labels: Counts, name: str) -> Any:
     ours = getattr(a, name)
     result = np.zeros((len(labels), a.units), ours.dtype)
     for tally in (a, b):
@@ -150,7 +151,7 @@ _SPARSE = "histogram"  # a unit's answers lie in some dozens of its bins
 
 def dump(tally: Tally) -> bytes:
     """The tally as a safetensors file; the same tally makes the same bytes."""
-    tensors = {}
+    tensors: dict[str, NDArray[np.generic]] = {}
     for field in fields(Tally):
         value = getattr(tally, field.name)
         if isinstance(value, Ranking):

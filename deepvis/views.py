@@ -1,6 +1,6 @@
 """Backward views as pictures: the filters of the original toolbox, and how a view is stored."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,12 +13,13 @@ Filter = Literal["raw", "gray", "norm", "blurred norm"]
 FILTERS: tuple[Filter, ...] = ("raw", "gray", "norm", "blurred norm")
 
 _BLUR_WIDTH = 4.0  # pixels
+_SATURATED = 99.5  # percentile
 
 
 def render_view(view: NDArray[np.float32], how: Filter = "raw") -> Pixels:
     """A backward view, or a crop of one, as a picture.
 
-    raw           its colours; nothing is mid-grey, and the strongest signal of either sign reaches black or white
+    raw           its colours; nothing is mid-grey, and the strongest signals of either sign reach black and white
     gray          the mean over its channels, shown in the same way
     norm          each pixel's norm over its channels, from black for the least to white for the most
     blurred norm  the same after a Gaussian blur of 4 pixels: where, rather than what
@@ -41,9 +42,10 @@ def render_view(view: NDArray[np.float32], how: Filter = "raw") -> Pixels:
 
 
 def _signed(values: NDArray[np.float32]) -> Pixels:
-    largest = np.abs(values).max(initial=0.0)
-    scaled = values / largest if largest > 0 else values
-    return _to_pixels(127.5 + 127.5 * scaled)
+    """Scaled so that the strongest half percent of what is not zero is cut: single pixels would leave the rest grey."""
+    sizes = np.abs(values[values != 0])
+    scale = np.percentile(sizes, _SATURATED) if len(sizes) else 1.0
+    return _to_pixels(127.5 + 127.5 * np.clip(values / scale, -1, 1))
 
 
 def _unsigned(values: NDArray[np.float32]) -> Pixels:
@@ -51,5 +53,5 @@ def _unsigned(values: NDArray[np.float32]) -> Pixels:
     return _to_pixels(255 * (values - least) / (most - least) if most > least else 0 * values)
 
 
-def _to_pixels(values: NDArray[np.float32]) -> Pixels:
+def _to_pixels(values: NDArray[np.floating[Any]]) -> Pixels:
     return np.ascontiguousarray(values.round().astype(np.uint8).transpose(1, 2, 0))

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -29,6 +29,10 @@ class PictureStore(Protocol):
 
     def put(self, data: bytes) -> str:
         """Keep `data`, all or nothing; its key. Putting the same again changes nothing but how old it is."""
+        ...
+
+    def put_all(self, datas: Sequence[bytes]) -> list[str]:
+        """`put` for some dozens at once, which is cheaper; all are kept when it returns. Their keys, in order."""
         ...
 
     def get(self, key: str, *, most_bytes: int | None = None) -> bytes:

@@ -1,18 +1,21 @@
 """A picture store in a folder: ab/cd/abcd... , each file written whole or not at all."""
 
 import os
+import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from typing import BinaryIO
 
 from core.errors import StoreUnavailable
 from store.base import REFRESH_SECONDS, Entry, absent, is_key, key_of
 
 _PARTIAL = "partial"
 """The folder of files that are being written or deleted, beside those of the first level, which have two letters."""
+_AT_ONCE = 64
+"""Files that are open together."""
 ABANDONED_SECONDS = 24 * 3600
 """A file that nobody has written to for so long was left by a process that was killed."""
 
@@ -25,11 +28,16 @@ class FolderStore:
         self._swept = False
 
     def put(self, data: bytes) -> str:
-        key = key_of(data)
+        return self.put_all([data])[0]
+
+    def put_all(self, datas: Sequence[bytes]) -> list[str]:
+        keys = [key_of(data) for data in datas]
+        paths = {self._path(key): data for key, data in zip(keys, datas, strict=True)}
         with self._usable("written to"):
-            if not _refreshed(self._path(key)):
-                self._write(self._path(key), data)
-        return key
+            self._write({path: data for path, data in paths.items() if not _refreshed(path)})
+            for folder in {path.parent for path in paths}:
+                _sync_folder(folder)
+        return keys
 
     def get(self, key: str, *, most_bytes: int | None = None) -> bytes:
         if not is_key(key):
@@ -65,14 +73,15 @@ class FolderStore:
     def _path(self, key: str) -> Path:
         return self.root / key[:2] / key[2:4] / key
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, files: Mapping[Path, bytes]) -> None:
         partial = self.root / _PARTIAL
-        for folder in (partial, path.parent):
-            folder.mkdir(parents=True, exist_ok=True)
         if not self._swept:
             self._swept = True
+            partial.mkdir(parents=True, exist_ok=True)
             _sweep(partial)
-        _write_whole(path, data, partial)
+        paths = list(files)
+        for start in range(0, len(paths), _AT_ONCE):
+            _write_whole({path: files[path] for path in paths[start : start + _AT_ONCE]}, partial)
 
     def _take_away(self, path: Path, unless_since: datetime | None) -> bool:
         """Delete the file. One that may have to stay is moved aside before its age is judged: a put that comes in
@@ -144,24 +153,52 @@ def _sweep(folder: Path) -> None:
             continue  # whoever wrote it has just finished, or another process sweeps too
 
 
-def _write_whole(path: Path, data: bytes, folder: Path) -> None:
-    """Write a file in `folder`, to the disk, then rename it: a reader or a crash never meets half of one."""
-    with NamedTemporaryFile(dir=folder, delete=False) as file:
-        partial = Path(file.name)
-        try:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)  # private by default: the web server may be another user
-            os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
+def _write_whole(files: Mapping[Path, bytes], folder: Path) -> None:
+    """Write files in `folder`, to the disk, then rename them: a reader or a crash never meets half of one.
+
+    All are written before the first is waited for: the disk then takes them together.
+    """
+    partials = {path: folder / secrets.token_hex(16) for path in files}
+    try:
+        with ExitStack() as opened:
+            written = [opened.enter_context(_written(partials[path], data)) for path, data in files.items()]
+            for file in written:
+                os.fsync(file.fileno())
+        for path, partial in partials.items():
+            _rename(partial, path)
+    except BaseException:
+        for partial in partials.values():
             partial.unlink(missing_ok=True)
-            raise
-    _sync_folder(path.parent)
+        raise
+
+
+@contextmanager
+def _written(path: Path, data: bytes) -> Iterator[BinaryIO]:
+    """A new file that holds `data`, not yet on the disk."""
+    with _new(path) as file:
+        file.write(data)
+        file.flush()
+        os.fchmod(file.fileno(), 0o644)  # whatever this process's habit: the web server may be another user
+        yield file
+
+
+def _new(path: Path) -> BinaryIO:
+    with suppress(FileNotFoundError):
+        return path.open("xb")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("xb")
+
+
+def _rename(partial: Path, path: Path) -> None:
+    try:
+        partial.replace(path)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.replace(path)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name itself last through a power cut."""
+    """Make the new names in it last through a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

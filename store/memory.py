@@ -1,6 +1,6 @@
 """A picture store in the memory of one process: for tests and notebooks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from threading import Lock
 
@@ -19,6 +19,9 @@ class MemoryStore:
         with self._lock:
             self._kept[key] = (bytes(data), datetime.now(UTC))
         return key
+
+    def put_all(self, datas: Sequence[bytes]) -> list[str]:
+        return [self.put(data) for data in datas]
 
     def get(self, key: str, *, most_bytes: int | None = None) -> bytes:
         data, _ = self._kept.get(key, (None, None))

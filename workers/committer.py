@@ -1,4 +1,4 @@
-"""From pictures to the truth, behind the device's back: encode, store, then one commit for the whole shard.
+"""From what was computed to the truth, behind the device's back: encode, store, then one commit for the whole shard.
 
 While the next shard computes, the last one's pictures are encoded and stored by a few threads, and one more commits.
 At most one finished shard waits: `finish` holds the computing up when committing is slower than it.
@@ -7,17 +7,16 @@ At most one finished shard waits: `finish` holds the computing up when committin
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Semaphore
 
 from core.errors import LostLease
 from core.logs import carried
-from core.specs import SHEET_TILES
-from db.leases import Lease, PictureRow
 from db.outages import is_outage
-from deepvis.pictures import encode_png, sheet
-from deepvis.preferred import PreferredPicture
+from db.results import Result
+from db.work import Lease
 from store import PictureStore
 from store.probe import check_writable
 from workers.held import HeldLease, HeldLeases
@@ -32,26 +31,26 @@ MOST_ENCODERS = 4
 WAIT_SECONDS = 1.0
 """Between notes that a finished shard waits for its turn; less than any `stall_seconds`."""
 
-Tile = tuple[str, int]
-"""Key of a sprite sheet in the store, and a place on it."""
+Encode = Callable[[], bytes]
+Keep = Callable[[Sequence[Encode]], list[str]]
+"""Encodes some things and stores them together, as the disk takes many for little more than one; their keys."""
 
 
-class Parcel:
-    """A shard's pictures on their way; how they were made is the same for all of them."""
+class Parcel(ABC):
+    """What was computed of a shard, on its way."""
 
-    def __init__(
-        self, held: HeldLease, times: StageTimes, *, device: str, precision: str, library_version: str
-    ) -> None:
+    def __init__(self, held: HeldLease, times: StageTimes) -> None:
         self.held = held
         self.times = times
-        self.made_by = {"device": device, "precision": precision, "library_version": library_version}
-        self.pictures: list[PreferredPicture] = []
-        self.blobs: list[Future[str] | None] = []  # of each picture, its key in the store; None where there is none
         self.started = time.monotonic()
 
     @property
     def lease(self) -> Lease:
         return self.held.lease
+
+    @abstractmethod
+    def result(self, keep: Keep) -> Result:
+        """What is to be committed, once all that belongs to it is stored; called in the committing thread."""
 
 
 class Committer:
@@ -90,13 +89,9 @@ class Committer:
             check_writable(self._store)
             self._store_failed = False
 
-    def add(self, parcel: Parcel, picture: PreferredPicture) -> None:
-        """Begin to encode and store a picture."""
-        pixels = picture.pixels
-        keep = carried(self._keep)
-        storing = None if pixels is None else self._encoders.submit(keep, parcel, lambda: encode_png(pixels))
-        parcel.pictures.append(picture)
-        parcel.blobs.append(storing)
+    def keep_later(self, parcel: Parcel, encodes: Sequence[Encode]) -> Future[list[str]]:
+        """Begin to encode and store some things of the parcel; their keys."""
+        return self._encoders.submit(carried(self._keep), parcel, encodes)
 
     def finish(self, parcel: Parcel) -> None:
         """Commit a complete parcel in the background; waits while the parcel before it is not committed."""
@@ -112,10 +107,10 @@ class Committer:
     def _settle(self, parcel: Parcel) -> None:
         parcel.held.note_progress()  # it may have waited for the parcel before it
         try:
-            rows = self._rows(parcel)
+            result = parcel.result(lambda encodes: self._keep(parcel, encodes))
             with parcel.times.stage("commit"):
-                self._ledger.commit(parcel.lease, rows)
-            self._metrics.done(parcel.times, len(rows))
+                self._ledger.commit(parcel.lease, result)
+            self._metrics.done(parcel.times, result.images)
             _say_committed(parcel)
         except LostLease as lost:
             self._metrics.lost()
@@ -127,14 +122,14 @@ class Committer:
             self._room.release()
             self._on_end()
 
-    def _keep(self, parcel: Parcel, encode: Callable[[], bytes]) -> str:
-        """Encode and store something of the parcel; its key."""
+    def _keep(self, parcel: Parcel, encodes: Sequence[Encode]) -> list[str]:
         with parcel.times.stage("encode"):
-            data = encode()
-        with parcel.times.stage("store"):
-            key = self._store.put(data)
+            encoded = [encode() for encode in encodes]
         parcel.held.note_progress()
-        return key
+        with parcel.times.stage("store"):
+            keys = self._store.put_all(encoded)
+        parcel.held.note_progress()
+        return keys
 
     def _note(self, lease: Lease, error: Exception) -> None:
         """Say why nothing was committed: to the database if that can be told."""
@@ -153,23 +148,6 @@ class Committer:
             why = first_line(untold)
             log.error("shard %s: its lease will run out, as that cannot be noted: %s", lease.shard_id, why)
 
-    def _rows(self, parcel: Parcel) -> list[PictureRow]:
-        tiles = self._store_sheets(parcel)
-        blobs = [future.result() if future else None for future in parcel.blobs]
-        return [
-            _row(picture, blob, tiles.get(i), parcel.made_by)
-            for i, (picture, blob) in enumerate(zip(parcel.pictures, blobs, strict=True))
-        ]
-
-    def _store_sheets(self, parcel: Parcel) -> dict[int, Tile]:
-        """Store sprite sheets of the pictures; where each picture (by index) is, if it has any pixels."""
-        tiles: dict[int, Tile] = {}
-        for group in sheet_groups(parcel.pictures):
-            pixels = [parcel.pictures[i].pixels for i in group]
-            key = self._keep(parcel, lambda pixels=pixels: sheet(pixels))  # type: ignore[misc]
-            tiles.update((i, (key, place)) for place, i in enumerate(group))
-        return tiles
-
 
 def _say_committed(parcel: Parcel) -> None:
     seconds = time.monotonic() - parcel.started
@@ -178,45 +156,11 @@ def _say_committed(parcel: Parcel) -> None:
     log.info("%s committed after %.1f s", describe_work(parcel.lease), seconds, extra=extra)
 
 
-def sheet_groups(pictures: Sequence[PreferredPicture]) -> Iterator[list[int]]:
-    """Indices of the pictures on each sprite sheet: of one seed, by unit, at most SHEET_TILES; none without pixels."""
-    for seed in sorted({picture.seed for picture in pictures}):
-        shown = [i for i, picture in enumerate(pictures) if picture.seed == seed and picture.pixels is not None]
-        shown.sort(key=lambda i: pictures[i].unit)
-        yield from (shown[start : start + SHEET_TILES] for start in range(0, len(shown), SHEET_TILES))
-
-
 def describe_work(lease: Lease) -> str:
-    """For the log: the shard, its units and recipe."""
-    if not lease.addresses:
-        return f"shard {lease.shard_id} ({lease.layer.name}, nothing missing)"
-    units = [unit for unit, _ in lease.addresses]
-    what = f"{lease.network.name} {lease.layer.name}:{min(units)}-{max(units)} {lease.recipe.name}"
-    return f"shard {lease.shard_id} ({what}, {len(lease.addresses)} images)"
+    """For the log: the shard and its work."""
+    return f"shard {lease.shard_id} ({lease.what})"
 
 
 def ids(lease: Lease) -> dict[str, str | int]:
     """For every line of the log that is about this lease."""
-    units = [unit for unit, _ in lease.addresses]
-    span = {"units": f"{min(units)}-{max(units)}"} if units else {}
-    work = {"layer": lease.layer.name, "recipe": lease.recipe.name, **span}
-    return {"atlas": lease.atlas_id, "shard": lease.shard_id, "attempt": lease.attempt, **work}
-
-
-def _row(picture: PreferredPicture, blob: str | None, tile: Tile | None, made_by: dict[str, str]) -> PictureRow:
-    sheet_key, place = tile or (None, None)
-    return PictureRow(
-        unit=picture.unit,
-        seed=picture.seed,
-        state=picture.state,
-        blob=blob,
-        sheet=sheet_key,
-        sheet_index=place,
-        width=picture.width,
-        height=picture.height,
-        activation=picture.activation,
-        best_step=picture.best_step,
-        strongest_step=picture.strongest_step,
-        seconds=picture.seconds,
-        **made_by,
-    )
+    return {"atlas": lease.atlas_id, "shard": lease.shard_id, "attempt": lease.attempt, **lease.about}

@@ -2,10 +2,12 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from itertools import chain
 
 from core.errors import Cancelled, LostLease
 from core.specs import LayerInfo, NetworkInfo, NetworkSource, ShardSpec
-from db import networks
+from db import networks, passes
 from db import planning as commands
 from db.bulk import CHUNK_ROWS, chunks
 from db.ids import new_token
@@ -13,6 +15,7 @@ from db.models import Network, NetworkState
 from db.outages import is_outage
 from db.planning import PlanLease
 from db.quotas import claim_images
+from db.usable_sets import find_set
 from workers import planning
 from workers.engines import Engine
 from workers.heartbeat import HeldPlan
@@ -81,14 +84,29 @@ def _plan(runtime: Runtime, held: HeldPlan) -> None:
     a_day, at_once = runtime.settings.max_images_per_day, runtime.settings.max_images_per_atlas
     runtime.ledger.patiently("counting", lambda s: claim_images(s, lease.atlas_id, a_day, at_once))
     engine = runtime.engines.engine(info.source, info.weights_hash)
-    shards = planning.cut(info, lease.spec, lambda layer: _cost(runtime, engine, layer), runtime.settings.shard_seconds)
-    for chunk in chunks(shards, CHUNK_ROWS):
+    seconds = runtime.settings.shard_seconds
+    shards = planning.cut(info, lease.spec, lambda layer: _cost(runtime, engine, layer), seconds)
+    for chunk in chunks(chain(_ranges(runtime, held, engine, info), shards), CHUNK_ROWS):
         _check_go_on(runtime, held)
         _store(runtime, lease, position, chunk)
         position += len(chunk)
     state = runtime.ledger.patiently("planning", lambda s: commands.finish_planning(s, lease))
     log.info("atlas %s planned: %d shards in %.1f s (%s)", lease.atlas_id, position, time.monotonic() - start, state)
     runtime.housekeeper.wake()
+
+
+def _ranges(runtime: Runtime, held: HeldPlan, engine: Engine, info: NetworkInfo) -> Iterator[ShardSpec]:
+    """The shards of the pass over a probe set, if the atlas asks for one that has not been made yet."""
+    lease, batch = held.lease, engine.probe_batch_size
+    if lease.spec.probe is None:
+        return
+    if not runtime.ledger.patiently("beginning a pass", lambda s: passes.begin_pass(s, lease, batch)):
+        return
+    _check_go_on(runtime, held)
+    with runtime.ledger.sessions() as session:
+        images = find_set(session, lease.spec.probe.set).images
+    image_seconds = engine.seconds_per_probe_image(planning.chosen_layers(info, lease.spec))
+    yield from planning.cut_set(images, batch, image_seconds, runtime.settings.shard_seconds)
 
 
 def _store(runtime: Runtime, lease: PlanLease, position: int, chunk: list[ShardSpec]) -> None:

@@ -15,7 +15,7 @@ from celery.worker import state
 
 log = logging.getLogger(__name__)
 
-CHECK_SECONDS = 1.0
+CHECK_SECONDS = 5.0
 
 
 class CreditGuard(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types

@@ -4,13 +4,23 @@ Only `workers.networks`, which is what it is in earnest, imports torch: a parent
 service alone need not.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from core.settings import Settings
-from core.specs import DeviceKind, LayerInfo, NetworkInfo, NetworkSource, Recipe
+from core.specs import BackwardKind, DeviceKind, LayerInfo, NetworkInfo, NetworkSource, Recipe
 from deepvis.preferred import PreferredPicture
 from store import PictureStore
+
+if TYPE_CHECKING:  # these import torch, or what only a pass over real images needs
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from deepvis.crops import Field
+    from deepvis.inputs import Inputs
+    from deepvis.pictures import Pixels
+    from deepvis.probe import ProbeOptions
+    from deepvis.tallies import Tally
 
 
 class Engine(Protocol):
@@ -40,6 +50,57 @@ class Engine(Protocol):
         on_progress: Callable[[float], None] | None = None,
     ) -> Iterator[PreferredPicture]:
         """The pictures of (unit, seed) addresses, as they are ready."""
+        ...
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the network's input."""
+        ...
+
+    @property
+    def probe_batch_size(self) -> int:
+        """Pictures of the network's input that fill a batch."""
+        ...
+
+    def seconds_per_probe_image(self, layers: Sequence[LayerInfo]) -> float:
+        """What one image of a probe set costs."""
+        ...
+
+    def probe(
+        self,
+        layers: Sequence[LayerInfo],
+        batches: Iterable["Inputs"],
+        options: "ProbeOptions | None" = None,
+        on_batch: Callable[["Inputs"], None] | None = None,
+    ) -> dict[str, "Tally"]:
+        """What the units answer to in a range of images, by layer name."""
+        ...
+
+    def rectified_layers(self, layers: Sequence[LayerInfo]) -> frozenset[str]:
+        """Names of the layers that are read by rectifiers only."""
+        ...
+
+    def answers(self, layers: Sequence[LayerInfo], pixels: "Pixels") -> dict[str, "NDArray[np.float32]"]:
+        """The answers (N, units) to pictures (N, H, W, C), by layer name."""
+        ...
+
+    def fields(self, layers: Sequence[LayerInfo]) -> dict[str, "Field"]:
+        """The receptive fields of the layers' units, by layer name."""
+        ...
+
+    def backward(
+        self,
+        layer: LayerInfo,
+        pixels: "Pixels",
+        addresses: Sequence[tuple[int, int]],
+        kinds: Sequence[BackwardKind] = (),
+    ) -> dict[BackwardKind, "NDArray[np.float32]"]:
+        """Backward views (N, C, H, W) of (unit, position) addresses on pictures (N, H, W, C)."""
+        ...
+
+    @property
+    def fill(self) -> tuple[float, ...]:
+        """The mean colour of the network's input, per channel, 0..1."""
         ...
 
 

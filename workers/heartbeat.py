@@ -100,7 +100,7 @@ class Heartbeat(threading.Thread):
     @property
     def _chores(self) -> dict[str, float]:
         """What one worker does for all, and how often."""
-        names = {chores.LOOK, chores.CONTROL} | ({chores.REAP} if self._steady >= STEADY_BEATS else set())
+        names = {chores.LOOK, chores.CONTROL, chores.PURGE} | ({chores.REAP} if self._steady >= STEADY_BEATS else set())
         return {**dict.fromkeys(names, self._settings.heartbeat_seconds), chores.FORGET: FORGET_SECONDS}
 
     def _news(self) -> WorkerBeat:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 
 from core.errors import Cancelled, LostLease
-from db.leases import Lease
+from db.work import Lease
 from workers.stopping import StopFlag
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from broker import messages
 from core.errors import NotReady
 from core.settings import Settings
 from core.specs import DeviceKind
-from db import chores, dispatch, networks, planning, workers
+from db import chores, dispatch, forgetting, networks, planning, searches, workers
 from workers.ledger import LOCK_SECONDS, Ledger
 from workers.troubles import Troubles
 
@@ -27,6 +27,8 @@ QUEUE_SECONDS = 5.0
 """Time between two looks at how long a queue in the broker is."""
 LOOK_SECONDS = 0.1
 """For each other live worker, so long a worker waits between two looks for work to dispatch."""
+PURGE_SECONDS = 1.0
+"""So long at a time a worker deletes what is left of probe sets: messages are waiting, too."""
 MOST_QUEUED = 3
 """A queue that holds this many times the messages that its workers want gets no more: they are slow, not lost."""
 
@@ -77,6 +79,8 @@ class Housekeeper(threading.Thread):
                 self._troubles.attempt("reaping", self._reap)
             if chores.FORGET in due:
                 self._troubles.attempt("forgetting", self._forget)
+            if chores.PURGE in due:
+                self._troubles.attempt("deleting probe sets", self._purge)
             if chores.CONTROL in due:
                 self._troubles.attempt("asking again", self._resend_control)
             self._troubles.attempt("dispatch", self._dispatch)
@@ -92,15 +96,27 @@ class Housekeeper(threading.Thread):
     # --- the turns ---------------------------------------------------------------
 
     def _reap(self) -> None:
-        if waiting := self._ledger.reap():
-            log.warning("leases ran out, to be done again: shards %s", ", ".join(map(str, waiting)))
+        for atlas_id, lost in self._ledger.reap().items():
+            shards, workers = ", ".join(map(str, lost)), ", ".join(sorted(set(lost.values())))
+            said = "atlas %s: leases ran out, to be done again: shards %s of lost workers %s"
+            log.warning(said, atlas_id, shards, workers, extra={"atlas": atlas_id})
 
     def _forget(self) -> None:
         with self._sessions.begin() as session:
             workers.forget(session)
 
+    def _purge(self) -> None:
+        """Delete what is left of deleted probe sets, for a moment; the next turn goes on."""
+        until = time.monotonic() + PURGE_SECONDS
+        while time.monotonic() < until and not self._over.is_set():
+            with self._sessions() as session:  # only a look: most of the time there is nothing, and nothing to lock
+                if not forgetting.is_something_left(session):
+                    return
+            with self._sessions.begin(lock_seconds=LOCK_SECONDS) as session:
+                forgetting.forget_deleted(session)
+
     def _resend_control(self) -> None:
-        """Ask again for plans and descriptions whose message or planner got lost."""
+        """Ask again for plans, descriptions and searches whose message or worker got lost."""
         with self._sessions() as session:
             live = self._live(session)
         with self._sessions.begin(lock_seconds=LOCK_SECONDS) as session:
@@ -113,6 +129,11 @@ class Housekeeper(threading.Thread):
         for name in undescribed:
             log.info("network %s: asked for its description again", name)
             messages.send_describe(self._celery, name)
+        with self._sessions.begin(lock_seconds=LOCK_SECONDS) as session:
+            unanswered = searches.take_unanswered(session)
+        for search_id in unanswered:
+            log.info("search %s: asked for again", search_id)
+            messages.send_search(self._celery, search_id)
 
     def _dispatch(self) -> None:
         """Keep a few messages for every live worker in the broker, whatever the number of shards that wait."""
@@ -134,7 +155,7 @@ class Housekeeper(threading.Thread):
                 messages.send_shard(self._celery, each.shard_id, each.device_kind, each.priority)
             except NotReady:
                 with self._sessions.begin() as session:
-                    dispatch.withdraw(session, [unsent.shard_id for unsent in chosen[number:]])
+                    dispatch.withdraw(session, chosen[number:])
                 raise
 
     def _has_room(self, kind: DeviceKind, live: Counter[DeviceKind]) -> bool:

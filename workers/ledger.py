@@ -7,7 +7,7 @@ twice; see there.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,9 +17,10 @@ from core.settings import Settings
 from core.specs import DeviceKind
 from db import leases
 from db.ids import new_token
-from db.leases import Lease, PictureRow
 from db.outages import is_clash, is_outage
+from db.results import Result
 from db.session import make_engine, make_sessions
+from db.work import Lease
 from workers.reasons import first_line
 from workers.stopping import StopFlag
 
@@ -90,13 +91,13 @@ class Ledger:
         """Extend the leases of these tokens; those still worth working for."""
         return leases.renew(session, self.worker_id, set(fractions), fractions, self._settings.lease_seconds)
 
-    def commit(self, lease: Lease, pictures: Sequence[PictureRow]) -> None:
-        """Make the pictures true.
+    def commit(self, lease: Lease, result: Result) -> None:
+        """Make the result true.
 
         Raises:
             LostLease: the shard is somebody else's, or given up.
         """
-        self.patiently(f"committing shard {lease.shard_id}", lambda s: leases.commit_shard(s, lease, pictures))
+        self.patiently(f"committing shard {lease.shard_id}", lambda s: leases.commit_shard(s, lease, result))
 
     def release(self, lease: Lease) -> None:
         """Give a shard back unfinished: the attempt does not count."""
@@ -112,12 +113,14 @@ class Ledger:
         most = self._settings.max_attempts
         self.patiently(f"noting shard {lease.shard_id}", lambda s: leases.fail_attempt(s, lease, error, most))
 
-    def reap(self) -> list[int]:
-        """End every worker's leases that ran out; the shards that wait again."""
+    def reap(self) -> dict[str, dict[int, str]]:
+        """End every worker's leases that ran out; by atlas, the shards that wait again and whom each was lost by."""
         with self.sessions() as session:
             ids = leases.atlases_with_expired(session)
-        waiting: list[int] = []
+        lost: dict[str, dict[int, str]] = {}
         for atlas_id in ids:
             with self.sessions.begin(lock_seconds=LOCK_SECONDS) as session:
-                waiting += leases.reap_expired(session, atlas_id, self._settings.max_attempts)
-        return waiting
+                waiting = leases.reap_expired(session, atlas_id, self._settings.max_attempts)
+                if waiting:
+                    lost[atlas_id] = leases.last_workers(session, waiting)
+        return lost

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, zip_longest
 from math import ceil
 
 from core.errors import UnitOutOfRange, UnknownLayer, nearest
-from core.specs import SHEET_TILES, AtlasSpec, LayerInfo, NetworkInfo, Recipe, ShardSpec
+from core.specs import SHEET_TILES, AtlasSpec, LayerInfo, NetworkInfo, Recipe, ShardKind, ShardSpec
 
 MOST_IMAGES = 512
 """In one shard, unless one sheet's units times the seeds are more: bounds memory and what a lost lease costs."""
+
+MOST_RANGE = 50_000
+"""Images of a probe set in one shard, however fast the device: bounds what a lost lease costs."""
 
 MOST_UNIT_SECONDS = 1e9
 """An estimate beyond this (30 years for one unit) is a slip of the clock, and sums of them must stay finite."""
@@ -50,6 +53,7 @@ class _Cut:
             recipe_hash=self.recipe_hash,
             units=tuple(units),
             seeds=self.seeds,
+            images=len(units) * self.seeds,
             cost_seconds=self.unit_seconds * len(units),
         )
 
@@ -72,12 +76,12 @@ def cut(
         UnknownLayer, UnitOutOfRange: the wish names what the network has not.
     """
     layers = [(layer, chosen_units(layer, spec)) for layer in chosen_layers(info, spec)]
-    costs = {layer.name: seconds_per_image_step(layer) for layer, _ in layers}
+    costs = {layer.name: seconds_per_image_step(layer) for layer, _ in layers if spec.recipes}
     cuts = [
         [_Cut(layer, recipe, units, spec.seeds, costs[layer.name], shard_seconds) for recipe in spec.recipes]
         for layer, units in layers
     ]
-    first = [of_layer[0] for of_layer in cuts]
+    first = [each for of_layer in cuts for each in of_layer[:1]]
     others = [each for of_layer in cuts for each in of_layer[1:]]
     return chain(_in_turn(first), _in_turn(others))
 
@@ -88,6 +92,65 @@ def _in_turn(cuts: Sequence[_Cut]) -> Iterator[ShardSpec]:
         for each in cuts:
             if number < len(each):
                 yield each[number]
+
+
+def cut_set(images: int, batch: int, image_seconds: float, shard_seconds: float) -> Iterator[ShardSpec]:
+    """The ranges of a probe set's images, in order; all but the last begin and end at multiples of `batch`.
+
+    Args:
+        images: how many the set has.
+        batch: images that go through the network together.
+        image_seconds: cost of one image.
+        shard_seconds: work to put into one shard.
+    """
+    wanted = shard_seconds / image_seconds if image_seconds > 0 else MOST_RANGE
+    size = max(1, int(min(wanted, MOST_RANGE)) // batch) * batch
+    for first in range(0, images, size):
+        last = min(first + size, images) - 1
+        count = last - first + 1
+        yield ShardSpec(
+            kind=ShardKind.PROBE,
+            first=first,
+            last=last,
+            images=count,
+            cost_seconds=min(image_seconds, MOST_UNIT_SECONDS) * count,
+        )
+
+
+def cut_views(
+    layers: Sequence[tuple[LayerInfo, Sequence[int]]],
+    tops: int,
+    seconds: Callable[[LayerInfo], float],
+    shard_seconds: float,
+) -> list[ShardSpec]:
+    """The shards of crops and backward views, of every layer a piece before any layer's second.
+
+    Args:
+        layers: with the units that are wanted of each.
+        tops: images of each unit, on all sides.
+        seconds: cost of one image of a layer, with all its views; asked once for every layer.
+        shard_seconds: work to put into one shard.
+    """
+    cuts = [
+        _views(layer, units, tops, min(seconds(layer), MOST_UNIT_SECONDS), shard_seconds) for layer, units in layers
+    ]
+    return list(chain.from_iterable(filter(None, each) for each in zip_longest(*cuts)))
+
+
+def _views(layer: LayerInfo, units: Sequence[int], tops: int, seconds: float, shard_seconds: float) -> list[ShardSpec]:
+    unit_seconds = seconds * tops
+    size = part_size(len(units), units_per_shard(unit_seconds, tops, shard_seconds))
+    pieces = [units[start : start + size] for start in range(0, len(units), size)]
+    return [
+        ShardSpec(
+            kind=ShardKind.BACKWARD,
+            layer=layer.name,
+            units=tuple(piece),
+            images=len(piece) * tops,
+            cost_seconds=unit_seconds * len(piece),
+        )
+        for piece in pieces
+    ]
 
 
 def chosen_layers(info: NetworkInfo, spec: AtlasSpec) -> list[LayerInfo]:

@@ -1,14 +1,15 @@
-"""One shard: lease it, compute its missing pictures, hand them to the committer; or give it up and say why."""
+"""One shard: lease it, compute what is missing, hand that to the committer; or give it up and say why."""
 
 import logging
 
 from core.errors import Cancelled, LostLease
 from core.logs import log_context
-from db.leases import Lease
 from db.outages import is_outage
+from db.work import BackwardLease, Lease, MergeLease, PreferredLease, ProbeLease
 from workers.committer import Parcel, describe_work, ids
 from workers.engines import Engine
 from workers.held import HeldLease
+from workers.pictures import compute_pictures
 from workers.reasons import explain, first_line, is_setback, report
 from workers.runtime import Runtime
 from workers.stages import StageTimes
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 def run_shard(runtime: Runtime, shard_id: int) -> None:
     """Compute a shard if it still waits; nothing is raised for a failed attempt, the database notes it.
 
-    Returns when the computing is over; the pictures may be committed later, covered by the lease.
+    Returns when the computing is over; its result may be committed later, covered by the lease.
     """
     times = StageTimes()
     with times.stage("lease"):
@@ -49,25 +50,31 @@ def _compute(runtime: Runtime, held: HeldLease, times: StageTimes) -> Parcel:
     held.progress(0.0)
     with times.stage("load"):
         engine = runtime.engines.engine(lease.network, lease.network_weights_hash)
-    made_by = {"device": engine.device_name, "precision": engine.precision, "library_version": runtime.version}
-    parcel = Parcel(held, times, **made_by)
     with times.stage("compute"):
-        _fill(runtime, parcel, engine)
+        parcel = _computed(runtime, engine, held, times)
     held.end_computing()
     return parcel
 
 
-def _fill(runtime: Runtime, parcel: Parcel, engine: Engine) -> None:
-    lease = parcel.lease
-    pictures = engine.preferred_pictures(
-        lease.layer,
-        lease.recipe,
-        lease.addresses,
-        batch_size=runtime.settings.batch_size,
-        on_progress=parcel.held.progress,
-    )
-    for picture in pictures:
-        runtime.committer.add(parcel, picture)
+def _computed(runtime: Runtime, engine: Engine, held: HeldLease, times: StageTimes) -> Parcel:
+    """The work itself, by its kind. What imports torch is imported when it is needed: see `workers.engines`."""
+    match held.lease:
+        case PreferredLease() as lease:
+            return compute_pictures(runtime, engine, held, lease, times)
+        case ProbeLease() as lease:
+            from workers.probing import compute_range
+
+            return compute_range(runtime, engine, held, lease, times)
+        case MergeLease() as lease:
+            from workers.merging import put_together
+
+            return put_together(runtime, engine, held, lease, times)
+        case BackwardLease() as lease:
+            from workers.views import compute_views
+
+            return compute_views(runtime, engine, held, lease, times)
+        case lease:
+            raise TypeError(f"shard {lease.shard_id} is of a kind that this worker does not know")
 
 
 def _give_up(runtime: Runtime, lease: Lease, error: BaseException) -> None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 from core.errors import Conflict
 from core.settings import Settings
 from db import clock, leases, workers
-from db.queries import blobs
+from db.queries import blobs, probe_sets
 from db.session import Sessions
 from store import Entry, PictureStore
 from store.base import REFRESH_SECONDS
@@ -41,7 +41,8 @@ def check_grace(sessions: Sessions, settings: Settings, grace_seconds: float) ->
     therefore ended, and none may be left: whoever held one can commit nothing.
 
     Raises:
-        Conflict: workers live or hold leases, and may be about to name something that is older.
+        Conflict: workers live or hold leases, or a probe set is being filled: somebody may be about to name something
+            that is older.
     """
     least = least_grace_seconds(settings)
     if grace_seconds >= least:
@@ -52,7 +53,9 @@ def check_grace(sessions: Sessions, settings: Settings, grace_seconds: float) ->
     _reap(sessions, settings.max_attempts)
     with sessions() as session:
         held = leases.count_held(session)
+        filling = probe_sets.count_filling(session)
     _refuse(held, f"{held} leases of workers that do not answer", least, "wait until they have run out")
+    _refuse(filling, f"{filling} probe sets that are being filled", least, "finish or delete them")
 
 
 def _reap(sessions: Sessions, max_attempts: int) -> None:

@@ -68,6 +68,12 @@ def register(app: Celery, child: Child) -> None:
         with log_context(atlas=atlas_id):
             _run(lambda: plan_atlas(child.runtime, atlas_id), f"planning {atlas_id}")
 
+    @app.task(name=messages.SEARCH)  # type: ignore[untyped-decorator]
+    def search(search_id: str) -> None:
+        from workers.searching import answer_search
+
+        _run(lambda: answer_search(child.runtime, search_id), f"search {search_id}")
+
     @app.task(name=messages.SHARD)  # type: ignore[untyped-decorator]
     def shard(shard_id: int) -> None:
         from workers.shards import run_shard

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from api.gallery import addresses
-from api.gallery.words import SHARD_STATES, count, duration, percent, plural, rate, unit_ranges
-from core.specs import AtlasSpec
+from api.gallery.words import SHARD_STATES, count, duration, percent, plural, rate, unit_ranges, work_words
+from core.specs import AtlasSpec, ShardKind
 from db.models import ShardState
 from db.queries.atlases import AtlasItem, AtlasView, Failure
 
@@ -70,8 +70,8 @@ def atlas_row(atlas: AtlasItem) -> AtlasRow:
         state=atlas.state.value,
         error=atlas.error,
         created_at=atlas.created_at,
-        styles=", ".join(recipe.title or recipe.name for recipe in spec.recipes),
-        many=f"{plural(len(spec.recipes), 'style')}, {plural(spec.seeds, 'picture')} each",
+        styles=_styles(spec),
+        many=_many(spec),
         seeds=spec.seeds,
         layers=_layers(spec),
         fraction=progress.fraction,
@@ -93,13 +93,26 @@ def _shard_order(entry: tuple[ShardState, int]) -> int:
 
 
 def _failed(network: str, failure: Failure) -> FailedShard:
+    style = (failure.recipe.title or failure.recipe.name) if failure.recipe else ""
+    is_range = failure.kind == ShardKind.PROBE
     return FailedShard(
-        layer=failure.layer,
-        layer_address=addresses.layer(network, failure.layer),
-        units=unit_ranges(failure.units),
-        style=failure.recipe.title or failure.recipe.name,
+        layer=failure.layer or "all layers",
+        layer_address=addresses.layer(network, failure.layer) if failure.layer else addresses.network(network),
+        units=f"images {failure.first_image}–{failure.last_image}" if is_range else unit_ranges(failure.units) or "all",
+        style=work_words(failure.kind, style),
         error=failure.error or "no reason was given",
     )
+
+
+def _styles(spec: AtlasSpec) -> str:
+    styles = [recipe.title or recipe.name for recipe in spec.recipes]
+    return ", ".join([*styles, "top images"] if spec.probe else styles)
+
+
+def _many(spec: AtlasSpec) -> str:
+    made = f"{plural(len(spec.recipes), 'style')}, {plural(spec.seeds, 'picture')} each" if spec.recipes else ""
+    shown = f"{plural(spec.probe.top, 'top image')} each" if spec.probe else ""
+    return "; ".join(filter(None, (made, shown)))
 
 
 def _layers(spec: AtlasSpec) -> str:

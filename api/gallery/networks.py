@@ -6,9 +6,11 @@ from sqlalchemy.orm import Session
 
 from api.gallery import addresses
 from api.gallery.styles import Choice, Style, choices, choose, styles_of
-from api.gallery.tiles import MOSAIC_LAYERS, MOSAIC_TILES, Tile, mosaic, tile
+from api.gallery.tiles import MOSAIC_LAYERS, MOSAIC_TILES, Tile, image_tile, mosaic, tile
 from core.specs import LayerInfo
+from db.queries.answers import crop_strip
 from db.queries.networks import NetworkItem, list_networks
+from db.queries.passes import PassItem, list_passes
 from db.queries.recipes import RecipeItem, recipes_of_network, shown_order
 from db.queries.units import LayerStrip, layer_strip
 
@@ -38,6 +40,15 @@ class Strip:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """A probe set that a network was run on."""
+
+    name: str
+    address: str
+    images: int
+
+
+@dataclass(frozen=True)
 class NetworkPage:
     """The whole network in one style."""
 
@@ -46,6 +57,9 @@ class NetworkPage:
     strips: list[Strip]
     pictured: int  # layers with pictures
     units: int  # of these layers
+    shows: list[Choice]  # preferred pictures or top images; empty where there are not both
+    images: bool  # it shows top images
+    probes: list[Probe]  # that it was run on
 
 
 def network_cards(session: Session) -> list[NetworkCard]:
@@ -54,19 +68,52 @@ def network_cards(session: Session) -> list[NetworkCard]:
     return [_card(session, network) for network in described]
 
 
-def network_page(session: Session, name: str, asked_style: str) -> NetworkPage:
-    """The strips of a network in the style asked for."""
+def network_page(session: Session, name: str, asked_style: str, *, images: bool = False) -> NetworkPage:
+    """The strips of a network in the style asked for, or of its top images."""
     recipes = recipes_of_network(session, name)
     styles = styles_of(all_recipes(recipes))
     style = choose(styles, asked_style)
-    strips = layer_strip(session, name, recipe_hash=style.hash if style else None, limit=STRIP_TILES)
+    passes = list_passes(session, name)
+    images = bool(passes) and (images or style is None)
+    word = style.word if style else ""
+    strips = _image_strips(session, name, passes[0]) if images else _picture_strips(session, name, style, recipes)
     return NetworkPage(
         style=style,
-        choices=choices(styles, style, lambda word: addresses.network(name, recipe=word)),
-        strips=[_strip(name, strip, style, other=bool(recipes[strip.layer.name])) for strip in strips],
+        choices=choices(styles, style, lambda word: addresses.network(name, recipe=word)) if not images else [],
+        strips=strips,
         pictured=sum(bool(have) for have in recipes.values()),
         units=sum(strip.layer.units for strip in strips if recipes[strip.layer.name]),
+        shows=_shows(name, word, images=images) if style and passes else [],
+        images=images,
+        probes=[Probe(each.set, addresses.probe_set(each.set), each.images) for each in passes],
     )
+
+
+def _picture_strips(
+    session: Session, name: str, style: Style | None, recipes: dict[str, list[RecipeItem]]
+) -> list[Strip]:
+    strips = layer_strip(session, name, recipe_hash=style.hash if style else None, limit=STRIP_TILES)
+    return [_strip(name, strip, style, other=bool(recipes[strip.layer.name])) for strip in strips]
+
+
+def _image_strips(session: Session, name: str, probe: PassItem) -> list[Strip]:
+    strips = crop_strip(session, name, probe.id, limit=STRIP_TILES)
+    return [
+        Strip(
+            layer=strip.layer,
+            address=addresses.layer(name, strip.layer.name, show="images"),
+            tiles=[image_tile(name, strip.layer.name, item) for item in strip.items],
+            other=False,
+        )
+        for strip in strips
+    ]
+
+
+def _shows(name: str, style: str, *, images: bool) -> list[Choice]:
+    return [
+        Choice("Preferred pictures", addresses.network(name, recipe=style), not images),
+        Choice("Top images", addresses.network(name, recipe=style, show="images"), images),
+    ]
 
 
 def all_recipes(by_layer: dict[str, list[RecipeItem]]) -> list[RecipeItem]:

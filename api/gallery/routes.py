@@ -10,8 +10,10 @@ from apiflask import APIBlueprint
 from flask import Response, render_template, request, url_for
 
 from api.gallery import compress, layers, words
+from api.gallery.answers import answers_part
 from api.gallery.atlases import atlas_row, failed_shards
 from api.gallery.networks import network_cards, network_page
+from api.gallery.searches import search_box
 from api.gallery.tiles import hit_tile
 from api.gallery.units import across, beside, heading, provenance, unit_page
 from api.gallery.workers import workers_page
@@ -20,9 +22,11 @@ from api.security.cookies import SESSION, read_cookie
 from api.services import services
 from core.recipes import DEFAULT_RECIPES, NAMED_RECIPES
 from core.specs import MAX_SEEDS, MAX_STEPS, Scope
+from db.queries.answers import find_answers
 from db.queries.atlases import AtlasPage, get_atlas, list_atlases
 from db.queries.networks import get_network, network_names
-from db.queries.recipes import get_recipe, recipes_of_network
+from db.queries.passes import list_passes
+from db.queries.recipes import get_recipe
 from db.queries.units import find_labels, get_unit
 from db.queries.workers import get_workforce
 
@@ -189,8 +193,12 @@ def network(name: str) -> str:
     """The whole network: a strip of thumbnails for every layer."""
     with services().sessions() as session:
         found = get_network(session, name)
-        page = network_page(session, name, request.args.get("recipe", ""))
-    return render_template("network.html", section="networks", network=found, page=page)
+        images = request.args.get("show") == layers.IMAGES
+        page = network_page(session, name, request.args.get("recipe", ""), images=images)
+        box = search_box(session, name, "")
+    return render_template(
+        "network.html", section="networks", network=found, page=page, box=box, form_value=forgery.form_value()
+    )
 
 
 @blueprint.get("/networks/<name>/layers/<path:layer_name>")
@@ -199,7 +207,7 @@ def layer(name: str, layer_name: str) -> str:
     with services().sessions() as session:
         found = get_network(session, name)
         page = layers.layer_page(session, found, layer_name, layers.asked(request.args))
-    return render_template("layer.html", section="networks", network=found, page=page, layer=page.units.layer)
+    return render_template("layer.html", section="networks", network=found, page=page, layer=page.layer)
 
 
 @blueprint.get("/networks/<name>/layers/<path:layer_name>/units/<int:number>")
@@ -210,8 +218,10 @@ def unit(name: str, layer_name: str, number: int) -> str:
         found = get_network(session, name)
         one = get_unit(session, name, layer_name, number)
         page = unit_page(one, style, seed or 0)
+        passes = list_passes(session, name)
+        answers = find_answers(session, name, layer_name, number, request.args.get("set"))
         recipe = get_recipe(session, page.style.hash) if page else None
-        above, below = layers.around(found, recipes_of_network(session, name), layer_name)
+        above, below = layers.around(found, layers.shown_layers(session, name), layer_name)
     return render_template(
         "unit.html",
         section="networks",
@@ -220,6 +230,7 @@ def unit(name: str, layer_name: str, number: int) -> str:
         layer=one.layer,
         heading=heading(one),
         page=page,
+        answers=answers_part(answers, passes, page, request.args) if answers else None,
         provenance=provenance(page.picture, recipe) if page and page.picture and recipe else [],
         left=beside(one, one.previous, style, seed),
         right=beside(one, one.next, style, seed),

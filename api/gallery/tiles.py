@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from api.gallery import addresses
-from api.gallery.words import Address, alt
+from api.gallery.words import Address, alt, top_alt
+from db.queries.answers import CropItem
 from db.queries.units import LabelHit, LayerStrip, UnitItem
 
 MOSAIC_TILES = 32
@@ -36,6 +37,20 @@ def tile(network: str, layer: str, item: UnitItem, style: str, **query: object) 
         sheet_index=item.thumbnail.index if item.thumbnail else 0,
         address=addresses.unit(network, layer, item.unit, **query),
         alt=alt(Address(network, layer, item.unit), style, 0, item.label),
+    )
+
+
+def image_tile(network: str, layer: str, item: CropItem) -> Tile:
+    """The tile of the crop of a unit's top image."""
+    return Tile(
+        unit=item.unit,
+        label=item.label,
+        state=None,
+        activation=None,
+        sheet=item.thumbnail.sheet,
+        sheet_index=item.thumbnail.index,
+        address=addresses.unit(network, layer, item.unit),
+        alt=top_alt(Address(network, layer, item.unit), item.label),
     )
 
 

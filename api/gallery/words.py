@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from core.specs import FourierMethod, PixelMethod, Recipe, Spec, Window
+from core.specs import FourierMethod, PixelMethod, Recipe, ShardKind, Spec, Window
 
 ATLAS_STATES = {
     "queued": ("Waiting for a worker", ""),
@@ -50,6 +50,14 @@ EMPTY_PICTURES = {
 }
 """Picture state without a picture -> (a word for a tile, a sentence)."""
 
+VIEWS = {
+    "crop": "Crop",
+    "deconvolution": "Deconvolution",
+    "guided": "Guided",
+    "gradient": "Gradient",
+}
+"""Kind of a unit's view -> words, in the order shown."""
+
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -61,6 +69,15 @@ def count(number: int) -> str:
 def plural(number: int, one: str, many: str = "") -> str:
     """(1, 'unit') -> '1 unit'; (4096, 'unit') -> '4,096 units'."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def bytes_words(number: float) -> str:
+    """3200000 -> '3.2 MB'."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
 
 
 def value(number: float | None) -> str:
@@ -78,6 +95,11 @@ def percent(fraction: float) -> str:
     if 0 < fraction < 0.01:
         return "under 1 %"
     return f"{int(fraction * 100 + 1e-9)} %"
+
+
+def exact_percent(fraction: float) -> str:
+    """A share as it is, to a tenth below ten: 0.043 -> '4.3 %'."""
+    return f"{fraction * 100:.{0 if fraction >= 0.1 or not fraction else 1}f} %"
 
 
 def rate(images_per_second: float) -> str:
@@ -137,6 +159,12 @@ def alt(unit: Address, style: str, seed: int, label: str | None = None) -> str:
     return f"Preferred picture of {unit.network} {unit.layer}:{unit.unit}{named}, style {style}, seed {seed}"
 
 
+def top_alt(unit: Address, label: str | None = None) -> str:
+    """The alternative text of the crop of a unit's top image."""
+    named = f" ({label})" if label else ""
+    return f"Crop of the real image that {unit.network} {unit.layer}:{unit.unit}{named} answers to most"
+
+
 def first_name(label: str) -> str:
     """'tabby, tabby cat' -> 'tabby': the first of a label's synonyms."""
     return label.partition(",")[0].strip()
@@ -151,6 +179,16 @@ def unit_ranges(units: Sequence[int]) -> str:
         else:
             runs.append([unit, unit])
     return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in runs)
+
+
+def work_words(kind: ShardKind, style: str) -> str:
+    """What a shard makes: a style of preferred pictures, or a part of what a probe set shows."""
+    return {
+        ShardKind.PREFERRED: style,
+        ShardKind.PROBE: "Probe set",
+        ShardKind.MERGE: "Answers put together",
+        ShardKind.BACKWARD: "Top images",
+    }[kind]
 
 
 def recipe_words(recipe: Recipe) -> list[str]:
@@ -199,7 +237,7 @@ def _settings(spec: Spec) -> str:
 FILTERS = {
     f.__name__: f
     for f in (
-        count, plural, value, percent, duration, seconds, ago, shape, window_size, window_share, first_name,
-        unit_ranges, recipe_words,
+        count, plural, bytes_words, value, percent, duration, seconds, ago, shape, window_size, window_share,
+        first_name, unit_ranges, recipe_words,
     )
 }  # fmt: skip

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from api.gallery import addresses
-from api.gallery.words import count, duration, percent, plural, rate, unit_ranges
+from api.gallery.words import count, duration, percent, plural, rate, unit_ranges, work_words
+from core.specs import ShardKind
 from db.queries.metrics import QueueDepth
 from db.queries.workers import Job, WorkerDetails, Workforce
 
@@ -113,17 +114,26 @@ def _idle(activity: str) -> str:
 
 
 def _job(job: Job) -> JobWords:
-    ranges = unit_ranges(job.units)
-    units = ranges if len(ranges) <= MOST_RANGES else f"{plural(len(job.units), 'unit')}"
     return JobWords(
-        layer=job.layer,
-        layer_address=addresses.layer(job.network, job.layer),
+        layer=job.layer or "all layers",
+        layer_address=addresses.layer(job.network, job.layer) if job.layer else addresses.network(job.network),
         network=job.network,
         atlas_address=f"/atlases/{job.atlas_id}",
-        what=f"{'unit' if len(job.units) == 1 else 'units'} {units}" if units == ranges else units,
+        what=_what(job),
         fraction=min(max(job.fraction, 0.0), 1.0),
-        since=f"{percent(job.fraction)}, {job.recipe}, for {duration(job.seconds)}",
+        since=f"{percent(job.fraction)}, {work_words(job.kind, job.recipe)}, for {duration(job.seconds)}",
     )
+
+
+def _what(job: Job) -> str:
+    if job.kind == ShardKind.PROBE:
+        return f"images {job.images[0]}–{job.images[1]}"
+    if job.kind == ShardKind.MERGE:
+        return "all units"
+    ranges = unit_ranges(job.units)
+    if len(ranges) > MOST_RANGES:
+        return plural(len(job.units), "unit")
+    return f"{'unit' if len(job.units) == 1 else 'units'} {ranges}"
 
 
 def _numbers(worker: WorkerDetails) -> list[tuple[str, str]]:

@@ -36,6 +36,11 @@ def ask_for_description(network: str) -> None:
         _tell(messages.send_describe, network)
 
 
+def ask_for_search(search_id: str) -> None:
+    """Tell a worker that a picture waits to be looked at."""
+    _tell(messages.send_search, search_id)
+
+
 def register(app: Flask) -> None:
     """Whenever the layers of a network are missed, ask for them; the client comes back for them.
 

@@ -38,7 +38,7 @@ def leave() -> BaseResponse:
 
 
 def _form(target: str, error: str = "") -> str:
-    return render_template("login.html", next=target, error=error, form_value=forgery.log_in_value())
+    return render_template("login.html", next=target, error=error, form_value=forgery.form_value())
 
 
 def _own_path(path: str) -> str:

@@ -9,6 +9,8 @@ from api.problems import MEDIA_TYPE, Problem
 from api.security import callers, scopes
 from api.security.cookies import SESSION
 from api.services import services
+from api.uploads import ARCHIVES
+from core.picture_formats import FORMATS
 from core.specs import Scope
 
 DESCRIPTION = """\
@@ -21,6 +23,8 @@ TAGS = [
     {"name": "Units", "description": "What came of it, unit by unit"},
     {"name": "Pictures", "description": "The pictures and their thumbnails"},
     {"name": "Live", "description": "What a network makes of pictures as they come"},
+    {"name": "Probe sets", "description": "Named collections of images to put before a network"},
+    {"name": "Answers", "description": "What units answer to in the images of a probe set, and searches by it"},
     {"name": "Recipes", "description": "How pictures are made"},
     {"name": "Service", "description": "Workers, queues and health"},
 ]
@@ -45,8 +49,23 @@ _IN_ADDRESSES = {
     "atlas_id": "The atlas's `id`",
     "picture_id": "The picture's `id`",
     "session_id": "The live session's `id`",
-    "key": "SHA-256 of the sheet, 64 hex digits",
+    "set_id": "The probe set's `id`",
+    "number": "Number of the image in its set, from 0",
+    "search_id": "The search's `id`",
+    "key": "SHA-256 of the sheet or views, 64 hex digits",
 }
+_BYTES = {"type": "string", "format": "binary"}
+_FILES = {
+    "searches.search_by_picture": {
+        "multipart/form-data": {
+            "schema": {"type": "object", "properties": {"picture": _BYTES}, "required": ["picture"]}
+        },
+        **{each.media_types[0]: {"schema": _BYTES} for each in FORMATS},
+    },
+    "live.send_frame": {each.media_types[0]: {"schema": _BYTES} for each in FORMATS},
+    "sets.add_images": {kind: {"schema": _BYTES} for kind in ARCHIVES["sets.add_images"]},
+}
+"""By endpoint: bodies that are files, which APIFlask knows nothing of."""
 NO_NUL = r"^[^\x00]*$"
 _FIXED = {"pattern", "enum", "const", "format"}
 _ANYTHING_MAY_GO_WRONG = {
@@ -89,13 +108,16 @@ def complete(document: dict[str, Any] | str) -> dict[str, Any] | str:
 
 
 def _complete_operation(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    method, blueprint, operation["operationId"] = operation["operationId"].split("_", 2)  # as APIFlask makes it
+    endpoint = f"{blueprint}.{operation['operationId']}"
+    if endpoint in _FILES:
+        operation["requestBody"] = {"content": _FILES[endpoint]}
     if (body := operation.get("requestBody")) is not None:
         body["required"] = True
         refuse_nul(body["content"], schemas)
     refuse_nul(operation["parameters"], schemas)
     operation["responses"]["default"] = _ANYTHING_MAY_GO_WRONG
-    method, blueprint, operation["operationId"] = operation["operationId"].split("_", 2)  # as APIFlask makes it
-    operation["security"] = _security(scopes.needed(f"{blueprint}.{operation['operationId']}", method.upper()))
+    operation["security"] = _security(scopes.needed(endpoint, method.upper()))
     for parameter in operation["parameters"]:
         if parameter["in"] == "header":
             parameter["name"] = parameter["name"].title()

@@ -3,6 +3,7 @@
 from apiflask import APIFlask
 
 from api.rest import (
+    answers,
     asking,
     atlases,
     events,
@@ -14,11 +15,14 @@ from api.rest import (
     openapi,
     parameters,
     pictures,
+    probe_sets,
     recipes,
     reference,
+    searches,
     service,
     sheets,
     units,
+    views,
 )
 
 _MODULES = (
@@ -28,11 +32,15 @@ _MODULES = (
     live,
     units,
     pictures,
+    probe_sets,
+    answers,
+    searches,
     recipes,
     service,
     metrics,
     health,
     sheets,
+    views,
     reference,
     login,
 )

@@ -1,21 +1,24 @@
 """The body that asks for an atlas, and the specification it stands for."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from core.recipes import resolve
 from core.specs import (
     MAX_SEEDS,
     MAX_STEPS,
+    MAX_TOP,
     MAX_WEIGHT,
     MIN_WEIGHT,
     NETWORK_NAME,
     WHOLE,
     AtlasSpec,
+    BackwardKind,
     DeviceKind,
     Priority,
+    ProbeWish,
     Recipe,
     Whole,
 )
@@ -61,6 +64,24 @@ class WeightWish(BaseModel):
     weight: Weight
 
 
+class ProbeBody(BaseModel):
+    """A pass over a probe set: the images that every unit answers to most."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    set: str = Field(min_length=1, max_length=100, description="Name or id of a probe set")
+    top: Whole = Field(default=9, ge=1, le=MAX_TOP, description="Top images of every unit")
+    lowest: bool = Field(default=False, strict=True, description="Also the images that a unit answers to least")
+    backward: list[BackwardKind] = Field(
+        default=list(BackwardKind), max_length=3, description="Backward views of every top image"
+    )
+
+    def wish(self) -> ProbeWish:
+        """The specification; the set still by the name that was given."""
+        kinds = tuple(kind for kind in BackwardKind if kind in self.backward)
+        return ProbeWish(set=self.set, top=self.top, lowest=self.lowest, backward=kinds)
+
+
 class AtlasWish(BaseModel):
     """What an atlas should hold."""
 
@@ -75,6 +96,12 @@ class AtlasWish(BaseModel):
     )
     recipes: list[NameOrRecipe] = Field(
         default=[], max_length=MAX_RECIPES, description="Names of recipes, or whole ones; none: the default five"
+    )
+    probe: ProbeBody | None = Field(
+        default=None, description="Also what every unit of the layers answers to in a probe set; none: nothing of that"
+    )
+    preferred: bool = Field(
+        default=True, description="Whether to make preferred pictures; false: only what `probe` asks for"
     )
     seeds: Whole = Field(default=1, ge=1, le=MAX_SEEDS, description="Pictures per unit and recipe")
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS, strict=True), WHOLE] | None = Field(
@@ -96,6 +123,12 @@ class AtlasWish(BaseModel):
             raise ValueError(f"more than {MAX_UNITS} units; leave `units` out to take every unit")
         return sorted({unit for span in spans for unit in span})
 
+    @model_validator(mode="after")
+    def _wishes_something(self) -> Self:
+        if not self.preferred and self.probe is None:
+            raise ValueError("`preferred` is false and there is no `probe`: there is nothing to make")
+        return self
+
     def spec(self) -> AtlasSpec:
         """The specification, its recipes resolved.
 
@@ -106,8 +139,9 @@ class AtlasWish(BaseModel):
             network=self.network,
             layers=tuple(self.layers),
             units=tuple(int(unit) for unit in self.units),
-            recipes=resolve(self.recipes, self.steps),
+            recipes=resolve(self.recipes, self.steps) if self.preferred else (),
             seeds=self.seeds,
+            probe=self.probe and self.probe.wish(),
         )
 
 

@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from api import uploads
 from api.security import audit, callers, content, forgery, headers, hosts, limits
 
 __all__ = ["register"]
@@ -14,6 +15,7 @@ CHECKS = (
     limits.check_rate,
     callers.check_scope,
     content.check_media_type,
+    uploads.allow_files,
     # Size is late: to refuse a body politely costs reading some of it, which not everybody may ask for.
     content.check_size,
     forgery.check_form,

@@ -4,6 +4,7 @@ from typing import cast
 
 from flask import request
 
+from api import uploads
 from api.bodies import JsonRequest
 from api.problems import BadRequest, UnsupportedMediaType
 
@@ -21,16 +22,17 @@ def check_text() -> None:
         raise BadRequest("The address holds a NUL character.", "Leave it out.")
 
 
-PICTURES = frozenset({"live.send_frame"})
-"""Take a picture as it is."""
-
-
 def check_media_type() -> None:
-    """A body sent to the API is JSON, or a picture. Another site's form cannot send either without asking first."""
-    has_body = bool(request.content_length) or request.headers.get("Transfer-Encoding")
-    if request.endpoint in PICTURES and request.mimetype.startswith("image/"):
+    """A body sent to the API is JSON, unless it is a file. Another site's form cannot send JSON without asking first.
+
+    It could send a file: browsers say where that comes from, and `forgery.check_origin` refuses it.
+    """
+    if uploads.is_upload() or request.endpoint is None:  # None: there is no such address, or not with this method
         return
-    if request.path.startswith("/api/") and has_body and not request.is_json:
+    has_body = bool(request.content_length) or request.headers.get("Transfer-Encoding")
+    types = uploads.body_types()
+    is_taken = request.mimetype in types or (request.is_json and "application/json" in types)
+    if request.path.startswith("/api/") and has_body and not is_taken:
         raise UnsupportedMediaType(
-            f"The body is {request.mimetype or 'of no stated type'!r}.", "Send application/json in Content-Type."
+            f"The body is {request.mimetype or 'of no stated type'!r}.", f"Send {' or '.join(types)} in Content-Type."
         )

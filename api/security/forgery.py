@@ -2,8 +2,8 @@
 
 What changes something under /api must be JSON with an origin of ours, which no other site's page can send; forms can be
 sent by any page, so that ours carry a value besides, which follows from a cookie that other pages cannot read. For the
-sign-out form that cookie is the login; for the log-in form, where there is no login yet, it is one made for the form:
-another site could otherwise log a visitor in with a token of its own.
+sign-out form that cookie is the login; for the forms that work without a login it is one made for them: with the log-in
+form another site could otherwise log a visitor in with a token of its own.
 """
 
 import hmac
@@ -17,6 +17,8 @@ from api.security.cookies import FORM, SESSION, read_cookie, set_cookie
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 FIELD = "form"
 LOG_IN = "login.enter"
+FOR_ANYBODY = frozenset({LOG_IN, "gallery.send_picture", "gallery.add_probe_set", "gallery.delete_probe_set"})
+"""Forms that a browser without a login may send too."""
 
 
 def check_origin() -> None:
@@ -44,14 +46,14 @@ def check_form() -> None:
     """
     if request.method in SAFE_METHODS or request.endpoint is None or request.path.startswith("/api/"):
         return
-    cookie = read_cookie(FORM if request.endpoint == LOG_IN else SESSION)
+    cookie = read_cookie(FORM if request.endpoint in FOR_ANYBODY else SESSION)
     sent = request.form.get(FIELD, "")
     if not cookie or not hmac.compare_digest(sent.encode(), _value(cookie).encode()):
         raise Forbidden("This form is not one that this server gave to this browser.", "Load the page and try again.")
 
 
-def log_in_value() -> str:
-    """The value of the log-in form's hidden field; its cookie is set with the answer if the browser has none."""
+def form_value() -> str:
+    """The value of the hidden field of forms for anybody; its cookie is set with the answer if the browser has none."""
     cookie = read_cookie(FORM)
     if not cookie:
         cookie = g.form_cookie = secrets.token_urlsafe(32)

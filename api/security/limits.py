@@ -18,7 +18,7 @@ from api.security import audit, hosts
 from api.services import services
 
 KEY = "deepvis.limits"
-FILES = frozenset({"pictures.show_file", "sheets.show_sheet"})
+FILES = frozenset({"pictures.show_file", "sheets.show_sheet", "sets.show_image", "sets.show_small", "views.show_view"})
 FILES_FACTOR = 10
 """So many files may be asked for with each request that is allowed."""
 FRAMES = frozenset({"live.send_frame"})

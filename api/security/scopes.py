@@ -27,6 +27,14 @@ CHANGES = {
     "live.open_session": Scope.SUBMIT,  # it takes a worker's time
     "live.send_frame": Scope.SUBMIT,  # of one's own session
     "live.close_session": Scope.SUBMIT,
+    "sets.begin_set": Scope.SUBMIT,
+    "sets.add_images": Scope.SUBMIT,  # to one's own; everybody's: admin
+    "sets.finish_set": Scope.SUBMIT,
+    "sets.delete_set": Scope.SUBMIT,
+    "gallery.add_probe_set": Scope.SUBMIT,
+    "gallery.delete_probe_set": Scope.SUBMIT,
+    "searches.search_by_picture": Scope.SUBMIT,
+    "gallery.send_picture": Scope.SUBMIT,
 }
 """By endpoint. A change that is not listed needs the scope "admin"."""
 

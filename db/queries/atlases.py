@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, Select, bindparam, func, select, union_all
 from sqlalchemy.orm import Session, joinedload
 
 from core.errors import NotFound
-from core.specs import AtlasSpec, DeviceKind, Priority
+from core.specs import AtlasSpec, DeviceKind, Priority, ShardKind
 from db import clock, tallies
 from db.models import Atlas, AtlasState, Network, Shard, ShardState
 from db.queries.paging import View, cut, decode_cursor, encode_cursor
@@ -17,7 +18,9 @@ from db.queries.recipes import RecipeItem, recipe_item
 from db.tallies import AtlasTallies
 
 RATE_SECONDS = 300
-"""The rate is that of the shards finished within this time."""
+"""The rate is that of the shards finished within this time ..."""
+RATE_SHARDS = 500
+"""... and of no more than the last so many: a busy service finishes thousands, and people look often."""
 MAX_FAILURES = 100
 
 
@@ -36,9 +39,12 @@ class Failure(View):
     """A shard that was given up."""
 
     shard: int
-    layer: str
-    recipe: RecipeItem
+    kind: ShardKind
+    layer: str | None  # None where it is about all layers
+    recipe: RecipeItem | None  # of preferred pictures
     units: tuple[int, ...]
+    first_image: int | None  # of the probe set, where it is about a range of its images
+    last_image: int | None
     attempts: int
     error: str
 
@@ -82,7 +88,7 @@ class _AtWork:
     images_part: float = 0.0  # each shard's images x fraction
     cost_part: float = 0.0
     earliest_start: datetime | None = None
-    recent_images: int = 0  # of shards computed within RATE_SECONDS
+    recent_images: int = 0  # of the last shards computed: see RATE_SECONDS
     recent_start: datetime | None = None  # when the first of those was started
 
 
@@ -122,15 +128,21 @@ def get_progress(session: Session, atlas_id: str) -> tuple[AtlasState, Progress]
     Raises:
         NotFound: there is none.
     """
-    atlas = _find(session, atlas_id)
-    return AtlasState(atlas.state), _progress(session, [atlas])[atlas.id]
+    found = session.connection().execute(_KNOWN, {"atlas": atlas_id}).one_or_none()
+    if found is None:
+        raise _no_atlas(atlas_id)
+    return AtlasState(found.state), _progress(session, [found])[atlas_id]
 
 
 def _find(session: Session, atlas_id: str) -> Atlas:
     atlas = session.get(Atlas, atlas_id, options=[joinedload(Atlas.network)])
     if atlas is None:
-        raise NotFound(f"There is no atlas {atlas_id!r}.", "See the list of atlases.")
+        raise _no_atlas(atlas_id)
     return atlas
+
+
+def _no_atlas(atlas_id: str) -> NotFound:
+    return NotFound(f"There is no atlas {atlas_id!r}.", "See the list of atlases.")
 
 
 def _item(atlas: Atlas, progress: Progress) -> AtlasItem:
@@ -160,43 +172,65 @@ def _failures(session: Session, atlas: Atlas) -> tuple[Failure, ...]:
 def _failure(shard: Shard) -> Failure:
     return Failure(
         shard=shard.id,
-        layer=shard.layer.name,
-        recipe=recipe_item(shard.recipe),
+        kind=ShardKind(shard.kind),
+        layer=shard.layer.name if shard.layer else None,
+        recipe=recipe_item(shard.recipe) if shard.recipe else None,
         units=tuple(shard.units),
+        first_image=shard.first if shard.kind == ShardKind.PROBE else None,
+        last_image=shard.last if shard.kind == ShardKind.PROBE else None,
         attempts=shard.attempts,
         error=shard.error or "",
     )
 
 
-def _progress(session: Session, atlases: Sequence[Atlas]) -> dict[str, Progress]:
+def _progress(session: Session, atlases: Sequence[Atlas | Row[*tuple[Any, ...]]]) -> dict[str, Progress]:
     """Progress from the tallies and the few shards at work: it costs the same however many shards there are."""
     moment = clock.now(session)
-    ids = [atlas.id for atlas in atlases]
-    counted = tallies.of_atlases(session, ids)
-    at_work = _at_work(session, ids, clock.after(moment, -RATE_SECONDS))
+    counted = tallies.of_atlases(session, [atlas.id for atlas in atlases])
+    at_work = _at_work(session, atlases)
     return {atlas.id: _of_atlas(atlas, counted[atlas.id], at_work[atlas.id], moment) for atlas in atlases}
 
 
-def _at_work(session: Session, ids: Sequence[str], since: datetime) -> dict[str, _AtWork]:
-    running = select(
+def _at_work(session: Session, atlases: Sequence[Atlas | Row[*tuple[Any, ...]]]) -> dict[str, _AtWork]:
+    execute = session.connection().execute
+    found: dict[str, dict[str, Any]] = {atlas.id: {} for atlas in atlases}
+    for atlas_id, *values in execute(_RUNNING, {"atlases": list(found)}):
+        found[atlas_id].update(zip(("shards", "images_part", "cost_part", "earliest_start"), values, strict=True))
+    get_on = {f"atlas{n}": atlas.id for n, atlas in enumerate(a for a in atlases if a.state == AtlasState.RUNNING)}
+    for atlas_id, *values in execute(_recent(len(get_on)), get_on) if get_on else ():
+        found[atlas_id].update(zip(("recent_images", "recent_start"), values, strict=True))
+    return {atlas_id: _AtWork(**values) for atlas_id, values in found.items()}
+
+
+_KNOWN = select(Atlas.id, Atlas.state, Atlas.images).where(Atlas.id == bindparam("atlas"))
+_RUNNING = (
+    select(
         Shard.atlas_id,
         func.count(),
         func.sum(Shard.images * Shard.fraction),
         func.sum(Shard.cost_seconds * Shard.fraction),
         func.min(Shard.started_at),
-    ).where(Shard.atlas_id.in_(ids), Shard.state == ShardState.RUNNING)
-    recent = select(Shard.atlas_id, func.sum(Shard.images), func.min(Shard.started_at)).where(
-        Shard.atlas_id.in_(ids), Shard.finished_at >= since, Shard.seconds > 0
     )
-    found: dict[str, dict[str, Any]] = {atlas_id: {} for atlas_id in ids}
-    for atlas_id, *values in session.execute(running.group_by(Shard.atlas_id)):
-        found[atlas_id].update(zip(("shards", "images_part", "cost_part", "earliest_start"), values, strict=True))
-    for atlas_id, *values in session.execute(recent.group_by(Shard.atlas_id)):
-        found[atlas_id].update(zip(("recent_images", "recent_start"), values, strict=True))
-    return {atlas_id: _AtWork(**values) for atlas_id, values in found.items()}
+    .where(Shard.atlas_id.in_(bindparam("atlases", expanding=True)), Shard.state == ShardState.RUNNING)
+    .group_by(Shard.atlas_id)
+)
 
 
-def _of_atlas(atlas: Atlas, counted: AtlasTallies, now: _AtWork, moment: datetime) -> Progress:
+@cache
+def _recent(atlases: int) -> Select[str, int, datetime]:
+    """Of so many atlases, each named by a parameter: id, images and first start of the shards computed lately."""
+    last = (
+        select(Shard.atlas_id, Shard.images, Shard.started_at)
+        .where(Shard.finished_at >= clock.later(-RATE_SECONDS), Shard.seconds > 0)
+        .order_by(Shard.finished_at.desc())
+        .limit(RATE_SHARDS)
+    )
+    parts = [select(last.where(Shard.atlas_id == bindparam(f"atlas{n}")).subquery()) for n in range(atlases)]
+    lately = union_all(*parts).subquery().c
+    return select(lately.atlas_id, func.sum(lately.images), func.min(lately.started_at)).group_by(lately.atlas_id)
+
+
+def _of_atlas(atlas: Atlas | Row[Any], counted: AtlasTallies, now: _AtWork, moment: datetime) -> Progress:
     images_done = counted[ShardState.DONE].images + now.images_part
     runs = atlas.state == AtlasState.RUNNING
     return Progress(

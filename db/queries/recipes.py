@@ -9,7 +9,7 @@ from core.errors import UnknownRecipe
 from core.recipes import DEFAULT_RECIPES
 from core.specs import Recipe as RecipeSpec
 from db import networks
-from db.models import Layer, Picture, Recipe
+from db.models import Layer, Network, Picture, Recipe
 from db.queries.paging import View
 
 _ORDER = {recipe.name: place for place, recipe in enumerate(DEFAULT_RECIPES)}
@@ -58,9 +58,12 @@ def recipes_of_network(session: Session, network: str) -> dict[str, list[RecipeI
     Raises:
         UnknownNetwork: there is no such network.
     """
-    layers = networks.find(session, network).layers
-    found = recipes_of_layers(session, [layer.id for layer in layers])
-    return {layer.name: found[layer.id] for layer in layers}
+    of_it = select(Layer.id, Layer.name).join(Network).where(Network.name == network).order_by(Layer.order)
+    names = {row.id: row.name for row in session.execute(of_it)}
+    if not names:
+        networks.find(session, network)
+    found = recipes_of_layers(session, list(names))
+    return {name: found[layer_id] for layer_id, name in names.items()}
 
 
 def get_recipe(session: Session, recipe_hash: str) -> RecipeSpec:

@@ -1,24 +1,25 @@
 """Reads of units: the grid of a layer, and one unit with all its pictures."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from core.errors import InvalidRequest, UnitOutOfRange, UnknownLayer, nearest
+from core.errors import InvalidRequest
 from core.specs import MAX_SEEDS, LayerInfo, UnitAddress
-from db import networks
-from db.models import Layer, Network, Picture
-from db.queries.paging import View, cut, decode_cursor, encode_cursor, finite
+from db.models import Layer, Picture
+from db.queries.orders import AnswerSort, answer_ranks, find_layer, find_unit, labelled_units, numbered, part, ranked
+from db.queries.paging import View, finite
 from db.queries.pictures import PictureView, label_of, picture_view
 from db.queries.recipes import RecipeItem, choose_recipe, recipes_of_layers, shown_order
 from db.queries.strips import LabelHit, LayerStrip, find_labels, layer_strip
 from db.queries.unit_items import Shown, UnitItem, shown_pictures, unit_item
 
 __all__ = [
+    "FoundUnits",
     "LabelHit",
     "LayerStrip",
     "RecipePictures",
@@ -26,13 +27,14 @@ __all__ = [
     "UnitPage",
     "UnitView",
     "find_labels",
+    "find_units",
     "get_unit",
     "layer_strip",
     "list_units",
 ]
 
-Key = tuple[float, int]
-"""Where a unit stands in a list: (0, unit), or (minus its strength, unit) with infinity for no activation."""
+MOST_LISTED = 200
+"""Units that are asked for one by one."""
 
 
 class UnitPage(View):
@@ -77,7 +79,8 @@ def list_units(  # noqa: PLR0913  # all that a page of units can be asked for
     *,
     shown: str | None = None,
     seed: int = 0,
-    sort: Literal["unit", "activation"] = "unit",
+    sort: Literal["unit", "activation"] | AnswerSort = "unit",
+    pass_id: int | None = None,
     q: str = "",
     limit: int = 100,
     cursor: str | None = None,
@@ -85,34 +88,77 @@ def list_units(  # noqa: PLR0913  # all that a page of units can be asked for
     """Units of a layer, also those without a picture yet; `q` keeps those whose label contains it.
 
     Sorted by unit, or by activation with the strongest response first (for a silencing recipe the lowest activation),
-    units without one last. The recipe `shown` is named by hash or name; by default the
-    first that the layer has pictures of.
+    units without one last; or by what they answered in the pass `pass_id`. The recipe `shown` is named by hash or name;
+    by default the first that the layer has pictures of.
 
     Raises:
         UnknownNetwork, UnknownLayer, UnknownRecipe: a name is not there.
         InvalidRequest: the cursor is not one of this list, or there is no such seed.
     """
-    if not 0 <= seed < MAX_SEEDS:
-        raise InvalidRequest(f"There is no seed {seed}.", f"Seeds are 0 to {MAX_SEEDS - 1}.")
-    found = _layer(session, network, layer)
-    recipes = recipes_of_layers(session, [found.id])[found.id]
-    recipe = choose_recipe(recipes, shown)
-    units = _labelled(found, q)
-    keys = _keys(session, found, recipe, seed, units) if sort == "activation" else [(0.0, unit) for unit in units]
-    if (after := decode_cursor(cursor, float, int)) is not None:
-        key = (inf if after[0] is None else after[0], after[1])
-        keys = [k for k in keys if k > key]
-    page, following = cut(keys[: limit + 1], limit, _cursor)
-    pictures = _pictures(session, found, recipe, seed, [unit for _, unit in page])
+    what: dict[str, Any] = {"shown": shown, "seed": seed, "sort": sort, "pass_id": pass_id}
+    found = find_units(session, network, layer, q=q, limit=limit, cursor=cursor, **what)
+    pictures = found.pictures
     return UnitPage(
         network=network,
-        layer=LayerInfo.model_validate(found.info),
+        layer=LayerInfo.model_validate(found.layer.info),
+        recipe=found.recipe,
+        recipes=found.recipes,
+        seed=seed,
+        seeds=found.seeds,
+        total=found.total,
+        items=tuple(unit_item(found.layer.network, found.layer, unit, pictures.get(unit)) for unit in found.units),
+        next_cursor=found.next_cursor,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundUnits:
+    """What `UnitPage` is made of, for who shows thousands: an object for each costs more than all the rest."""
+
+    layer: Layer  # with its network
+    recipe: RecipeItem | None
+    recipes: tuple[RecipeItem, ...]
+    seeds: int
+    total: int
+    units: Sequence[int]  # in their order
+    pictures: dict[int, Shown]  # by unit
+    next_cursor: str | None
+
+
+def find_units(  # noqa: PLR0913  # as list_units
+    session: Session,
+    network: str,
+    layer: str,
+    *,
+    shown: str | None,
+    seed: int,
+    sort: Literal["unit", "activation"] | AnswerSort,
+    pass_id: int | None,
+    q: str,
+    limit: int,
+    cursor: str | None,
+) -> FoundUnits:
+    """As `list_units`."""
+    if not 0 <= seed < MAX_SEEDS:
+        raise InvalidRequest(f"There is no seed {seed}.", f"Seeds are 0 to {MAX_SEEDS - 1}.")
+    found = find_layer(session, network, layer)
+    recipes = recipes_of_layers(session, [found.id])[found.id]
+    recipe = choose_recipe(recipes, shown)
+    units = labelled_units(found, q)
+    keys = numbered(units)
+    if sort == "activation":
+        keys = ranked(units, _strengths(session, found, recipe, seed))
+    elif isinstance(sort, AnswerSort):
+        keys = ranked(units, answer_ranks(session, pass_id, found.id, sort) if pass_id else {})
+    page, following = part(keys, limit, cursor)
+    return FoundUnits(
+        layer=found,
         recipe=recipe,
         recipes=tuple(recipes),
-        seed=seed,
         seeds=_seeds(session, found, recipe),
         total=len(units),
-        items=tuple(unit_item(found.network, found, unit, pictures.get(unit)) for _, unit in page),
+        units=page,
+        pictures=_pictures(session, found, recipe, seed, page),
         next_cursor=following,
     )
 
@@ -124,9 +170,7 @@ def get_unit(session: Session, network: str, layer: str, unit: int) -> UnitView:
         UnknownNetwork, UnknownLayer: a name is not there.
         UnitOutOfRange: the layer has fewer units.
     """
-    found = _layer(session, network, layer)
-    if not 0 <= unit < found.units:
-        raise UnitOutOfRange(f"Layer {layer!r} has no unit {unit}.", f"It has {found.units}: 0 to {found.units - 1}.")
+    found = find_unit(session, network, layer, unit)
     statement = select(Picture).options(joinedload(Picture.recipe)).order_by(Picture.seed)
     rows = session.scalars(statement.where(Picture.layer_id == found.id, Picture.unit == unit))
     pictures = [picture_view(picture, found, found.network) for picture in rows]
@@ -143,45 +187,26 @@ def get_unit(session: Session, network: str, layer: str, unit: int) -> UnitView:
     )
 
 
-def _layer(session: Session, network: str, name: str) -> Layer:
-    statement = select(Layer).join(Layer.network).options(joinedload(Layer.network))
-    layer = session.scalar(statement.where(Network.name == network, Layer.name == name))
-    if layer is None:
-        known = [each.name for each in networks.find(session, network).layers]
-        raise UnknownLayer(f"{network!r} has no layer {name!r}.", nearest(name, known))
-    return layer
-
-
-def _labelled(layer: Layer, q: str) -> Sequence[int]:
-    wanted = q.strip().casefold()
-    if not wanted:
-        return range(layer.units)
-    labels = (layer.network.labels or [])[: layer.units] if layer.labelled else []
-    return [unit for unit, label in enumerate(labels) if wanted in label.casefold()]
-
-
-def _keys(session: Session, layer: Layer, recipe: RecipeItem | None, seed: int, units: Sequence[int]) -> list[Key]:
-    """The units with the strongest first: sorted here, since units without a picture have no row to sort."""
+def _strengths(session: Session, layer: Layer, recipe: RecipeItem | None, seed: int) -> dict[int, float]:
+    """The units' ranks, the strongest lowest: not sorted here, since units without a picture have no row."""
     if recipe is None:
-        return [(inf, unit) for unit in units]
+        return {}
     sign = 1.0 if recipe.direction == "silence" else -1.0
     statement = select(Picture.unit, Picture.activation).where(Picture.activation.is_not(None))
     mine = statement.where(Picture.layer_id == layer.id, Picture.recipe_hash == recipe.hash, Picture.seed == seed)
-    strength = {unit: sign * a for unit, activation in session.execute(mine) if (a := finite(activation)) is not None}
-    return sorted((strength.get(unit, inf), unit) for unit in units)
-
-
-def _cursor(key: Key) -> str:
-    return encode_cursor(None if key[0] == inf else key[0], key[1])
+    return {unit: sign * a for unit, activation in session.execute(mine) if (a := finite(activation)) is not None}
 
 
 def _pictures(
     session: Session, layer: Layer, recipe: RecipeItem | None, seed: int, units: Sequence[int]
 ) -> dict[int, Shown]:
-    if recipe is None:
+    if recipe is None or not units:
         return {}
     mine = (Picture.layer_id == layer.id, Picture.recipe_hash == recipe.hash, Picture.seed == seed)
-    rows = session.execute(shown_pictures().where(*mine, Picture.unit.in_(units)))
+    # A list of thousands costs more than the rows in between that nobody asked for.
+    few = len(units) <= MOST_LISTED
+    these = Picture.unit.in_(units) if few else Picture.unit.between(min(units), max(units))
+    rows = session.connection().execute(shown_pictures().where(*mine, these)).all()
     return {picture.unit: picture for picture in map(Shown._make, rows)}
 
 

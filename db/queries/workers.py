@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
+from core.specs import ShardKind
 from db import clock
 from db.models import Atlas, AtlasState, Layer, Network, Recipe, Shard, ShardState, Worker
 from db.queries.metrics import QueueDepth, read_queue
@@ -22,9 +23,11 @@ class Job:
 
     atlas_id: str
     network: str
-    layer: str
+    kind: ShardKind
+    layer: str | None  # None where it is about all layers
     units: tuple[int, ...]
-    recipe: str  # title
+    images: tuple[int, int]  # first and last of the probe set, where it is about a range of its images
+    recipe: str  # title; empty where it is not about preferred pictures
     fraction: float
     seconds: float  # since it began
 
@@ -116,22 +119,24 @@ def _details(row: Worker, moment: datetime, jobs: tuple[Job, ...], images_lately
 
 def _jobs(session: Session, moment: datetime) -> Mapping[str, list[Job]]:
     """What runs, by worker: found by the state's index, and never more than a few for each worker."""
-    shown = joinedload(Shard.layer).load_only(Layer.name).joinedload(Layer.network).load_only(Network.name)
-    recipe = joinedload(Shard.recipe).load_only(Recipe.title, Recipe.name)
-    running = select(Shard).where(Shard.state == ShardState.RUNNING).order_by(Shard.started_at, Shard.id)
+    shown = joinedload(Shard.layer).load_only(Layer.name), joinedload(Shard.recipe).load_only(Recipe.title, Recipe.name)
+    running = select(Shard, Network.name).join(Atlas, Atlas.id == Shard.atlas_id).join(Atlas.network)
+    running = running.where(Shard.state == ShardState.RUNNING).order_by(Shard.started_at, Shard.id)
     found: dict[str, list[Job]] = defaultdict(list)
-    for shard in session.scalars(running.options(shown, recipe)):
-        found[shard.lease_worker or ""].append(_job(shard, moment))
+    for shard, network in session.execute(running.options(*shown)):
+        found[shard.lease_worker or ""].append(_job(shard, network, moment))
     return found
 
 
-def _job(shard: Shard, moment: datetime) -> Job:
+def _job(shard: Shard, network: str, moment: datetime) -> Job:
     return Job(
         atlas_id=shard.atlas_id,
-        network=shard.layer.network.name,
-        layer=shard.layer.name,
+        network=network,
+        kind=ShardKind(shard.kind),
+        layer=shard.layer.name if shard.layer else None,
         units=tuple(shard.units),
-        recipe=shard.recipe.title or shard.recipe.name,
+        images=(shard.first, shard.last),
+        recipe=(shard.recipe.title or shard.recipe.name) if shard.recipe else "",
         fraction=shard.fraction,
         seconds=(moment - shard.started_at).total_seconds() if shard.started_at else 0.0,
     )

@@ -32,8 +32,10 @@ from core.specs import (
 )
 from db import models, tallies
 from db.migrate import upgrade
+from db.probe_models import PictureSearch
 from db.session import make_engine, make_sessions
 from store import PictureStore, open_store
+from tests import answers
 
 INPUT = 64
 DRAWINGS = 16  # for each layer, recipe and seed
@@ -45,6 +47,9 @@ NON_FINITE_UNIT = 9
 DONE = "01JATLASDONE00000000000001"
 WITH_FAILURES = "01JATLASFAIL00000000000002"
 LIVE = "01JATLASLIVE00000000000003"
+SEARCH_DONE = "01jsearchd0ne0000000000001"
+SEARCH_WAITS = "01jsearchwa1ts000000000002"
+WHY = "Guided backpropagation is not defined for networks with the module GELU (features.2)."
 FAILURE = "CUDA ran out of memory at batch size 1 (asked for 2.0 GiB, 0.4 GiB free)."
 
 
@@ -121,6 +126,9 @@ def seed_gallery(settings: Settings) -> None:
         for plan, layer in zip(LAYERS, layers, strict=False):
             session.execute(insert(models.Picture), list(pictures_of(store, plan, layer.id)))
         add_atlases(session, network, layers)
+        set_id = answers.add_set(session, store)
+        made = answers.add_pass(session, store, network, layers, set_id, lowest=True, undefined=WHY)
+        add_searches(session, store, made.pass_id, layers)
         add_workers(session)
     engine.dispose()
 
@@ -245,6 +253,17 @@ def make_shard(atlas_id: str, layer: models.Layer, start: int, now: datetime) ->
         started_at=now - timedelta(seconds=90), finished_at=now - timedelta(seconds=30), seconds=18.0,
         lease_worker="seed:1:1",
     )  # fmt: skip
+
+
+def add_searches(session: Session, store: PictureStore, pass_id: int, layers: list[models.Layer]) -> None:
+    """A search by picture that is done, and one that waits."""
+    key, now = store.put(answers.encode(answers.scenes()[3][0], "PNG")), datetime.now(UTC)
+    excited = [[layer.id, 3 + 2 * layer.order, 12.0 - layer.order, 99.97 - layer.order, 4.2] for layer in layers]
+    for search_id, state, result in ((SEARCH_DONE, "done", excited), (SEARCH_WAITS, "queued", [])):
+        session.add(PictureSearch(
+            id=search_id, pass_id=pass_id, owner="local", key=key, state=state, result=result, requested_at=now,
+            created_at=now, finished_at=now if result else None,
+        ))  # fmt: skip
 
 
 def add_workers(session: Session) -> None:

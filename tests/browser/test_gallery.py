@@ -5,7 +5,17 @@ import re
 import pytest
 
 from tests.browser.conftest import PHONE
-from tests.browser.seed import DEAD_UNITS, DONE, LAYERS, LIVE, NON_FINITE_UNIT, UNPICTURED, WITH_FAILURES
+from tests.browser.seed import (
+    DEAD_UNITS,
+    DONE,
+    LAYERS,
+    LIVE,
+    NON_FINITE_UNIT,
+    SEARCH_DONE,
+    SEARCH_WAITS,
+    UNPICTURED,
+    WITH_FAILURES,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -32,12 +42,19 @@ PAGES = (
     "/search?q=a",
     "/search",
     "/workers",
+    f"{NETWORK}?show=images",
+    f"{NETWORK}/layers/features.0?show=images&sort=selectivity",
+    f"{NETWORK}/search?label=mushrooms",
+    f"{NETWORK}/search?label=zebra",
+    "/networks/alexnet/search",
+    f"/searches/{SEARCH_DONE}",
+    f"/searches/{SEARCH_WAITS}",
 )
 
 
 def test_home_lists_atlases_and_networks(visit):
     page, _ = visit("/")
-    assert page.locator(".atlas-row").count() == 3
+    assert page.locator(".atlas-row").count() == 4
     assert page.get_by_text("In the making").count() == 1
     assert page.get_by_text("Complete, with failures").count() == 1
     assert page.get_by_role("heading", name="squeezenet1_0").count() >= 1
@@ -61,7 +78,7 @@ def test_style_switch_has_its_own_address(visit):
     page, _ = visit(NETWORK)
     page.get_by_role("navigation", name="Style").get_by_role("link", name="Bold strokes").click()
     assert "recipe=bold" in page.url
-    current = page.locator(".switch [aria-current]")
+    current = page.get_by_role("navigation", name="Style").locator("[aria-current]")
     assert current.inner_text() == "Bold strokes"
 
 

@@ -13,13 +13,14 @@ from db import tokens
 from db.models import Login
 from db.session import make_engine, make_sessions
 from tests.browser.conftest import serve
-from tests.browser.seed import DONE, LIVE, WITH_FAILURES, seed_gallery
+from tests.browser.seed import DONE, LIVE, SEARCH_DONE, SEARCH_WAITS, WITH_FAILURES, seed_gallery
 
 pytestmark = pytest.mark.browser
 
 NETWORK = "/networks/squeezenet1_0"
 PAGES = (
     "/", "/networks", NETWORK, f"{NETWORK}/layers/classifier.4", f"{NETWORK}/layers/classifier.4/units/3",
+    f"{NETWORK}?show=images", f"{NETWORK}/search?label=fish", f"/searches/{SEARCH_DONE}", f"/searches/{SEARCH_WAITS}",
     f"/atlases/{DONE}", f"/atlases/{WITH_FAILURES}", f"/atlases/{LIVE}", "/atlases", "/search?q=a", "/login",
     "/api/v1/docs", "/problems", "/nowhere",
 )  # fmt: skip

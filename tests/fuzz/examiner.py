@@ -11,12 +11,14 @@ from typing import Any
 
 import schemathesis
 from apiflask import APIFlask
+from hypothesis.strategies import binary, just, one_of
 from schemathesis import Case, CheckContext, Response
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
 
-from tests.fuzz.seeds import Known
+from tests.fuzz.seeds import ARCHIVE, Known
+from tests.unit.api.conftest import image_bytes
 
 DOCUMENT = "/api/v1/openapi.json"
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "0"))
@@ -30,6 +32,13 @@ SAID_IN_WORDS = (
     "units; leave `units` out",  # sums over ranges
     "blur_width and blur_every go together",  # one field's value for another's
 )
+
+# A body that is a picture: nobody comes upon one by chance.
+for _kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP"):
+    schemathesis.openapi.media_type(f"image/{_kind.lower()}", just(image_bytes(_kind, 50)))
+# A body that is an archive: nobody comes upon one by chance.
+for _kind in ("zip", "x-tar", "gzip", "octet-stream"):
+    schemathesis.openapi.media_type(f"application/{_kind}", one_of(just(ARCHIVE), binary(max_size=100)))
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,17 @@ from math import inf
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.collection import Found, Skipped, checked, pack
 from core.recipes import BOLD, FOURIER
+from core.settings import load_settings
 from core.specs import ShardSpec
-from db import atlases, networks, planning
+from core.uploads import limits_of
+from db import atlases, networks, planning, probe_sets, searches
 from db.leases import commit_shard, fail_attempt, lease_shard
 from db.models import Picture, Shard
 from db.session import Sessions
 from store import PictureStore
+from tests import answers
 from tests.integration import records
 from tests.unit.api.conftest import image_bytes
 
@@ -20,6 +24,10 @@ ODD = "odd@v1.0"
 ODD_LAYERS = ("features/0.conv", "block.1/2", "a b", "50%2F", "é+&=?#", "..", "units")
 WAITING = "unseen"  # registered, and no worker has looked at it
 BROKEN = "broken"  # a worker looked, and it cannot be used
+PROBE_SETS = 40
+"""So many that not all are soon finished and deleted."""
+
+[(_, ARCHIVE)] = pack([Found("a/9.png", None, image_bytes("PNG", 9)), Found("b/text", None, b"no image")])
 
 
 @dataclass
@@ -32,6 +40,11 @@ class Known:
     recipe: list[str] = field(default_factory=lambda: ["fourier", "bold", FOURIER.content_hash()])
     atlas_id: list[str] = field(default_factory=list)
     picture_id: list[int] = field(default_factory=list)
+    search_id: list[str] = field(default_factory=list)
+    label: list[str] = field(default_factory=lambda: ["mushrooms", "dog"])
+    set: list[str] = field(default_factory=lambda: [answers.SET])
+    set_id: list[str] = field(default_factory=list)
+    number: list[int] = field(default_factory=lambda: [0, 1])
     key: list[str] = field(default_factory=list)
 
 
@@ -44,9 +57,33 @@ def plant(sessions: Sessions, store: PictureStore) -> Known:
         known.key = [store.put(image_bytes("WEBP", 100)), store.put(b"no picture")]
         _pictures(session, store.put(image_bytes("PNG", 200)), known.key[0])
         known.atlas_id = _atlases(session)
+    with sessions.begin() as session:
+        known.search_id = _answers(session, store)
+    known.set_id = [_probe_set(sessions, store, f"set-{number}") for number in range(PROBE_SETS)]
     with sessions() as session:
         known.picture_id = list(session.scalars(select(Picture.id).order_by(Picture.id)))
     return known
+
+
+def _answers(session: Session, store: PictureStore) -> list[str]:
+    """A pass of "tiny" over a probe set, and searches by picture: one that waits, one that is done."""
+    network = networks.find(session, "tiny")
+    made = answers.add_pass(session, store, network, network.layers, answers.add_set(session, store), lowest=True)
+    key = store.put(image_bytes("PNG", 30))
+    waiting, done = (searches.create(session, made.pass_id, key).id for _ in range(2))
+    searches.finish(session, done, [(network.layers[0].id, 3, 2.5, 99.0, 3.1)])
+    return [waiting, done]
+
+
+def _probe_set(sessions: Sessions, store: PictureStore, name: str) -> str:
+    """One with two labelled images and a skipped file, that is being filled."""
+    images = [Found(f"{shade}/1.png", f"{shade}", image_bytes("PNG", shade)) for shade in (1, 2)]
+    items = list(checked([*images, Skipped("x", "no image")], limits_of(load_settings()), keep=store.put))
+    with sessions.begin() as session:
+        set_id = probe_sets.begin(session, name, owner="local", origin="seeds").id
+    with sessions.begin() as session:
+        probe_sets.add(session, set_id, items)
+    return set_id
 
 
 def _register(session: Session) -> None:

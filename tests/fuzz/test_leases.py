@@ -28,10 +28,11 @@ from core.recipes import BOLD, FOURIER
 from core.specs import DeviceKind, Priority, ShardSpec
 from db import atlases, clock
 from db.dispatch import assign
-from db.leases import Lease, commit_shard, fail_attempt, lease_shard, release, renew
+from db.leases import commit_shard, fail_attempt, lease_shard, release, renew
 from db.models import Base, Shard
 from db.planning import PlanLease, begin_planning, extend_plan, finish_planning, take_unplanned
 from db.session import Sessions, make_engine, make_sessions
+from db.work import Lease
 from tests.fuzz.examiner import SECONDS
 from tests.integration.records import MAX_OPEN, describe, reap, results, shards, wish
 

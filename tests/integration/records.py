@@ -8,9 +8,11 @@ from sqlalchemy.orm import Session
 from core.recipes import BOLD, FOURIER
 from core.specs import AtlasSpec, DeviceKind, LayerInfo, NetworkInfo, NetworkSource, Priority, Recipe, ShardSpec, Window
 from db import atlases, networks
-from db.leases import Lease, PictureRow, atlases_with_expired, commit_shard, lease_shard, reap_expired
+from db.leases import atlases_with_expired, commit_shard, lease_shard, reap_expired
 from db.models import AtlasState, Shard
 from db.planning import begin_planning, extend_plan, finish_planning
+from db.results import PictureRow, Pictures
+from db.work import Lease, PreferredLease
 from db.workers import WorkerBeat
 
 SOURCE = NetworkSource(name="tiny", kind="bundled", builder="demo")
@@ -62,7 +64,15 @@ def shards(
     """One shard for each range of units, ten estimated seconds each."""
     name = recipe.content_hash()
     return [
-        ShardSpec(layer=layer_name, recipe_hash=name, units=tuple(each), seeds=seeds, cost_seconds=10) for each in units
+        ShardSpec(
+            layer=layer_name,
+            recipe_hash=name,
+            units=tuple(each),
+            seeds=seeds,
+            images=len(each) * seeds,
+            cost_seconds=10,
+        )
+        for each in units
     ]
 
 
@@ -116,12 +126,13 @@ def store(
     atlas_id = running_atlas(session, plan, network=network, seeds=seeds)
     lease = lease_shard(session, session.scalars(select(Shard.id).where(Shard.atlas_id == atlas_id)).one(), "w", 60)
     assert lease is not None
-    commit_shard(session, lease, rows)
+    commit_shard(session, lease, Pictures(rows))
 
 
-def results(lease: Lease) -> list[PictureRow]:
+def results(lease: Lease) -> Pictures:
     """A picture for every address of the lease."""
-    return [picture(unit, seed) for unit, seed in lease.addresses]
+    assert isinstance(lease, PreferredLease)
+    return Pictures([picture(unit, seed) for unit, seed in lease.addresses])
 
 
 def worker_beat(worker_id: str = "w", **changes: object) -> WorkerBeat:

@@ -21,6 +21,7 @@ from db.completion import lock_atlas
 from db.models import MAX_ERROR_CHARACTERS, Atlas, AtlasState, Recipe, Shard, ShardState
 from db.planning import PlanLease
 from db.session import Sessions
+from db.work import Lease
 from tests.integration.racing import race
 from tests.integration.records import MAX_OPEN, SOURCE, describe, results, running_atlas, shards, wish
 
@@ -300,7 +301,8 @@ def test_what_exists_already_is_done_at_once(sessions: Sessions) -> None:
 
 def test_plan_of_many_shards_is_quick(sessions: Sessions) -> None:
     name = FOURIER.content_hash()
-    plan = (ShardSpec(layer="conv", recipe_hash=name, units=(0, 1), seeds=1, cost_seconds=1) for _ in range(20_000))
+    shard = ShardSpec(layer="conv", recipe_hash=name, units=(0, 1), seeds=1, images=2, cost_seconds=1)
+    plan = (shard for _ in range(20_000))
     with sessions.begin() as session:
         atlas_id = running_atlas(session, plan)
     with sessions() as session:
@@ -408,7 +410,7 @@ def test_what_cannot_be_done_says_why(sessions: Sessions) -> None:
                 command(session, "nothing")
 
 
-def lease_first(session: Session, atlas_id: str, worker: str = "w") -> leases.Lease:
+def lease_first(session: Session, atlas_id: str, worker: str = "w") -> Lease:
     """Lease the first waiting shard of the atlas."""
     waiting = select(Shard.id).where(Shard.atlas_id == atlas_id, Shard.state == ShardState.PENDING)
     lease = leases.lease_shard(session, session.scalars(waiting.order_by(Shard.id)).first() or 0, worker, 60)

@@ -7,8 +7,8 @@ from sqlalchemy import select, update
 
 from core.specs import DeviceKind, Priority, ShardSpec
 from db import atlases, clock, leases
-from db.dispatch import Lane, assign, outstanding, room, take_for_dispatch
-from db.models import Atlas, Shard
+from db.dispatch import LONG_AGO, Lane, assign, outstanding, room, take_for_dispatch, withdraw
+from db.models import Atlas, Shard, Share
 from db.session import Sessions
 from tests.integration.racing import race
 from tests.integration.records import describe, results, running_atlas, shards
@@ -51,6 +51,30 @@ def test_shards_are_sent_once_in_the_plans_order(sessions: Sessions) -> None:
     assert take(sessions, 9) == []
     with sessions() as session:
         assert outstanding(session)[BATCH] == 5
+
+
+def test_nobody_pays_for_messages_that_could_not_be_sent(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        atlas_id = running_atlas(session, many(4))
+    assert take(sessions, 2) == [1, 2]
+    before = served(sessions, atlas_id)
+    with sessions.begin() as session:
+        session.execute(update(Shard).where(Shard.id == 1).values(enqueued_at=LONG_AGO))  # its message was lost
+    with sessions.begin() as session:
+        chosen = assign(session, {BATCH: 2})
+    assert [each.shard_id for each in chosen] == [1, 3]
+    with sessions.begin() as session:
+        withdraw(session, chosen)
+    assert served(sessions, atlas_id) == pytest.approx(before)
+    assert take(sessions, 2) == [1, 3]  # at once
+    paid = [after - earlier for after, earlier in zip(served(sessions, atlas_id), before, strict=True)]
+    assert paid == pytest.approx([share / 2 for share in before])  # two shards were paid for then, one now
+
+
+def served(sessions: Sessions, atlas_id: str) -> tuple[float, float]:
+    """What the atlas and its owner were given."""
+    with sessions() as session:
+        return session.get_one(Atlas, atlas_id).served, session.scalars(select(Share.served)).one()
 
 
 def test_lost_messages_are_sent_again(sessions: Sessions) -> None:

@@ -10,9 +10,11 @@ from core.errors import LostLease
 from core.recipes import FOURIER
 from core.specs import NetworkSource
 from db import atlases, clock, leases
-from db.leases import Lease, lease_shard
+from db.leases import lease_shard
 from db.models import Atlas, AtlasState, Picture, Shard, ShardState, Worker
+from db.results import Pictures
 from db.session import Sessions
+from db.work import Lease, PreferredLease
 from db.workers import beat, forget, live, stop
 from tests.integration.racing import race
 from tests.integration.records import describe, info, layer, picture, reap, results, running_atlas, shards, worker_beat
@@ -29,7 +31,7 @@ def atlas_id(sessions: Sessions) -> str:
 
 
 @pytest.fixture
-def take(sessions: Sessions) -> Callable[..., Lease]:
+def take(sessions: Sessions) -> Callable[..., PreferredLease]:
     """Leases a shard for a worker; fails the test if it is not to be had."""
 
     def take(shard_id: int = 1, worker: str = "w", seconds: float = 60) -> Lease:
@@ -53,7 +55,7 @@ def run_out(sessions: Sessions, shard_id: int = 1) -> None:
         session.execute(update(Shard).where(Shard.id == shard_id).values(lease_expires_at=past))
 
 
-def test_lease_says_all_that_is_needed(sessions: Sessions, atlas_id: str, take: Callable[..., Lease]) -> None:
+def test_lease_says_all_that_is_needed(sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]) -> None:
     lease = take(2)
     assert lease.network == NetworkSource(name="tiny", kind="bundled", builder="demo")
     assert lease.network_weights_hash == "a" * 64
@@ -64,7 +66,7 @@ def test_lease_says_all_that_is_needed(sessions: Sessions, atlas_id: str, take: 
 
 
 def test_leased_finished_and_strange_shards_are_not_leased(
-    sessions: Sessions, atlas_id: str, take: Callable[..., Lease]
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
 ) -> None:
     lease = take(1)
     with sessions.begin() as session:
@@ -87,7 +89,7 @@ def test_one_of_many_workers_wins_a_shard(sessions: Sessions, atlas_id: str, rou
 
 
 def test_one_of_many_workers_takes_over_a_lease_that_ran_out(
-    sessions: Sessions, atlas_id: str, take: Callable[..., Lease]
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
 ) -> None:
     old = take(1, worker="old")
     run_out(sessions)
@@ -105,7 +107,9 @@ def test_one_of_many_workers_takes_over_a_lease_that_ran_out(
         assert session.scalar(select(func.count()).select_from(Picture)) == 0
 
 
-def test_take_over_ends_with_the_last_attempt(sessions: Sessions, atlas_id: str, take: Callable[..., Lease]) -> None:
+def test_take_over_ends_with_the_last_attempt(
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
+) -> None:
     """A shard that kills every worker is not leased for ever, even if nobody reaps."""
     for _ in range(3):
         take(1)
@@ -117,7 +121,7 @@ def test_take_over_ends_with_the_last_attempt(sessions: Sessions, atlas_id: str,
 
 
 def test_renewed_lease_holds_and_notes_the_fraction(
-    sessions: Sessions, atlas_id: str, take: Callable[..., Lease]
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
 ) -> None:
     one, two = take(1, seconds=0.001), take(2, worker="other")
     with sessions.begin() as session:
@@ -132,7 +136,7 @@ def test_renewed_lease_holds_and_notes_the_fraction(
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite has one lock
 def test_renewing_waits_for_a_reaper_without_holding_what_it_needs(
-    sessions: Sessions, atlas_id: str, take: Callable[..., Lease]
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
 ) -> None:
     with sessions.begin() as session:
         for shard_id, token in ((take(1).shard_id, "b" * 32), (take(2).shard_id, "a" * 32)):
@@ -151,13 +155,15 @@ def test_renewing_waits_for_a_reaper_without_holding_what_it_needs(
         assert renewing.result(timeout=10) == {"a" * 32, "b" * 32}
 
 
-def test_commit_writes_pictures_shard_and_worker(sessions: Sessions, atlas_id: str, take: Callable[..., Lease]) -> None:
+def test_commit_writes_pictures_shard_and_worker(
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
+) -> None:
     with sessions.begin() as session:
         beat(session, worker_beat())
     lease = take(1)
     rows = [picture(0), picture(1, state="dead", blob=None, sheet=None, sheet_index=None, activation=None)]
     with sessions.begin() as session:
-        assert leases.commit_shard(session, lease, rows) == AtlasState.RUNNING
+        assert leases.commit_shard(session, lease, Pictures(rows)) == AtlasState.RUNNING
     shard = shard_of(sessions)
     assert (shard.state, shard.seconds, shard.fraction) == (ShardState.DONE, 1.0, 1.0)
     assert (shard.lease_token, shard.lease_expires_at) == (lease.token, None)
@@ -192,7 +198,7 @@ def test_a_lease_that_was_reaped_is_not_given_again_for_nothing(sessions: Sessio
 
 
 def test_commit_twice_is_done_and_changes_nothing(
-    sessions: Sessions, atlas_id: str, take: Callable[..., Lease]
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
 ) -> None:
     lease = take(1)
     with sessions.begin() as session:
@@ -205,24 +211,26 @@ def test_commit_twice_is_done_and_changes_nothing(
         assert session.scalar(select(func.count()).select_from(Picture)) == 2
 
 
-def test_commit_that_lacks_pictures_is_refused(sessions: Sessions, atlas_id: str, take: Callable[..., Lease]) -> None:
+def test_commit_that_lacks_pictures_is_refused(
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
+) -> None:
     lease = take(1)
     with sessions.begin() as session, pytest.raises(ValueError, match="1 are missing"):
-        leases.commit_shard(session, lease, [picture(0)])
+        leases.commit_shard(session, lease, Pictures([picture(0)]))
     assert shard_of(sessions).state == ShardState.RUNNING
 
 
 def test_two_atlases_that_want_the_same_keep_the_first_pictures(
-    sessions: Sessions, atlas_id: str, take: Callable[..., Lease]
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
 ) -> None:
     with sessions.begin() as session:
         running_atlas(session, shards("conv", [(0, 1, 2)]))
     mine, theirs = take(1), take(4)
     assert theirs.addresses == ((0, 0), (1, 0), (2, 0))
     with sessions.begin() as session:
-        leases.commit_shard(session, mine, [picture(0, activation=1.5), picture(1)])
+        leases.commit_shard(session, mine, Pictures([picture(0, activation=1.5), picture(1)]))
     with sessions.begin() as session:
-        leases.commit_shard(session, theirs, [picture(unit, activation=9.5) for unit in range(3)])
+        leases.commit_shard(session, theirs, Pictures([picture(unit, activation=9.5) for unit in range(3)]))
     with sessions() as session:
         found = session.execute(select(Picture.unit, Picture.activation).order_by(Picture.unit)).all()
     assert [tuple(row) for row in found] == [(0, 1.5), (1, 1.0), (2, 9.5)]
@@ -239,16 +247,16 @@ def test_overlapping_commits_at_once_do_not_lock_each_other_out(sessions: Sessio
         taken = [lease for n in range(1, 5) if (lease := lease_shard(session, n, "w", 60)) is not None]
 
     def commit(lease: Lease) -> str:
-        rows = results(lease)
+        rows = results(lease).rows[:: 1 if lease.shard_id % 2 else -1]
         with sessions.begin() as session:
-            return leases.commit_shard(session, lease, rows[:: 1 if lease.shard_id % 2 else -1])
+            return leases.commit_shard(session, lease, Pictures(rows))
 
     assert race([lambda lease=lease: commit(lease) for lease in taken]) == [AtlasState.COMPLETE] * 4
     with sessions() as session:
         assert session.scalar(select(func.count()).select_from(Picture)) == units * 3
 
 
-def test_lease_has_only_what_is_missing(sessions: Sessions, atlas_id: str, take: Callable[..., Lease]) -> None:
+def test_lease_has_only_what_is_missing(sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]) -> None:
     with sessions.begin() as session:
         running_atlas(session, shards("conv", [(0, 1, 2), (0, 1)]))
     done = take(1)
@@ -258,13 +266,13 @@ def test_lease_has_only_what_is_missing(sessions: Sessions, atlas_id: str, take:
     nothing = take(5)
     assert nothing.addresses == ()
     with sessions.begin() as session:
-        leases.commit_shard(session, nothing, [])
+        leases.commit_shard(session, nothing, Pictures([]))
     assert shard_of(sessions, 5).state == ShardState.DONE
 
 
 @pytest.mark.parametrize("round_", range(3))
 def test_last_shards_committed_together_end_the_atlas(
-    sessions: Sessions, atlas_id: str, take: Callable[..., Lease], round_: int
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease], round_: int
 ) -> None:
     taken = [take(shard_id, worker=str(shard_id)) for shard_id in (1, 2, 3)]
 
@@ -281,7 +289,7 @@ def test_last_shards_committed_together_end_the_atlas(
 
 
 def test_released_shard_waits_again_as_if_untouched(
-    sessions: Sessions, atlas_id: str, take: Callable[..., Lease]
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
 ) -> None:
     lease = take(1)
     with sessions.begin() as session:
@@ -292,7 +300,7 @@ def test_released_shard_waits_again_as_if_untouched(
 
 
 def test_shard_that_keeps_failing_is_given_up_with_its_error(
-    sessions: Sessions, atlas_id: str, take: Callable[..., Lease]
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
 ) -> None:
     for attempt in (1, 2, 3):
         lease = take(1)
@@ -309,7 +317,9 @@ def test_shard_that_keeps_failing_is_given_up_with_its_error(
     assert state == AtlasState.COMPLETE_WITH_FAILURES
 
 
-def test_lease_that_ran_out_is_reaped_once(sessions: Sessions, atlas_id: str, take: Callable[..., Lease]) -> None:
+def test_lease_that_ran_out_is_reaped_once(
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
+) -> None:
     old, kept = take(1), take(2)
     run_out(sessions)
 
@@ -343,7 +353,7 @@ def test_reaped_for_the_last_time_is_failed_and_ends_its_atlas(sessions: Session
 
 
 def test_lease_that_ran_out_in_a_cancelled_atlas_is_cancelled(
-    sessions: Sessions, atlas_id: str, take: Callable[..., Lease]
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
 ) -> None:
     take(1)
     with sessions.begin() as session:
@@ -389,7 +399,7 @@ def test_everything_at_once_ends_with_every_unit_once(sessions: Sessions) -> Non
 
 
 def test_long_and_strange_words_of_workers_are_kept(
-    sessions: Sessions, atlas_id: str, take: Callable[..., Lease]
+    sessions: Sessions, atlas_id: str, take: Callable[..., PreferredLease]
 ) -> None:
     with sessions.begin() as session:
         long = "x" * 1000

@@ -78,7 +78,7 @@ def test_a_network_that_nobody_has_looked_at_is_not_counted(sessions: Sessions) 
     with sessions() as session:
         assert session.get_one(Atlas, atlas_id).images == 0
         network = session.scalars(select(Network).where(Network.name == "fresh")).one()
-        assert quotas.images_of(network, wish(network="fresh")) is None
+        assert quotas.images_of(session, network, wish(network="fresh")) is None
 
 
 # --- unit-images in 24 hours --------------------------------------------------------

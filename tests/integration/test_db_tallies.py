@@ -8,12 +8,13 @@ from db import atlases, clock, leases, tallies
 from db.models import Shard
 from db.queries.atlases import get_progress
 from db.session import Sessions
+from db.work import Lease
 from tests.integration.records import describe, reap, results, running_atlas, shards
 
 pytestmark = pytest.mark.integration
 
 
-def lease(session: Session, shard_id: int) -> leases.Lease:
+def lease(session: Session, shard_id: int) -> Lease:
     taken = leases.lease_shard(session, shard_id, "w", 60)
     assert taken is not None
     return taken

@@ -36,6 +36,15 @@ def test_it_returns_when_the_tables_are_there(url: str) -> None:
     assert waited.stderr.count("no tables yet") == 1
 
 
+def test_it_does_not_give_up_early(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.database.PAUSE_SECONDS", 60.0)  # no reason to give up a minute before the time
+    upgrade = threading.Timer(0.3, migrate.upgrade, [url])
+    upgrade.start()
+    waited = wait(5)
+    upgrade.join()
+    assert waited.exit_code == 0
+
+
 def test_it_gives_up_and_says_what_is_missing(url: str) -> None:
     start = time.monotonic()
     waited = wait(0.2)

@@ -11,9 +11,11 @@ from broker.messages import waiting
 from core.errors import NotReady
 from core.settings import load_settings
 from core.specs import DeviceKind
-from db import clock, dispatch
+from db import clock, dispatch, leases, probe_sets
 from db.migrate import upgrade
 from db.models import Shard, Share
+from db.probe_models import ProbeImage
+from tests.integration.probe_set_records import added, begun, image
 from tests.integration.records import describe, running_atlas, shards
 from tests.services import Redis, free_port
 from workers.housekeeping import MOST_QUEUED, Housekeeper
@@ -81,6 +83,34 @@ def test_shards_whose_message_could_not_be_sent_wait_for_one_at_once(ledger: Led
 
     with ledger.sessions() as session:
         assert dispatch.outstanding(session).total() == 0
+
+
+def test_what_is_left_of_deleted_probe_sets_goes_in_turns(
+    ledger: Ledger, housekeeper: Housekeeper, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("db.forgetting.ROWS", 2)
+    kept, gone = begun(ledger.sessions, "kept"), begun(ledger.sessions, "gone")
+    for set_id in (kept, gone):
+        added(ledger.sessions, set_id, *(image(f"{n}") for n in range(9)))
+    with ledger.sessions.begin() as session:
+        probe_sets.delete(session, gone)
+    housekeeper._purge()
+    with ledger.sessions() as session:
+        assert session.scalars(select(ProbeImage.set_id).distinct()).all() == [kept]
+
+
+def test_leases_that_ran_out_are_told_with_their_atlas_and_who_lost_them(
+    ledger: Ledger, housekeeper: Housekeeper, caplog: pytest.LogCaptureFixture
+):
+    with ledger.sessions.begin() as session:
+        describe(session)
+        atlas_id = running_atlas(session)
+        assert leases.lease_shard(session, 1, "lost-one", -1)
+
+    housekeeper._reap()
+
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line == f"atlas {atlas_id}: leases ran out, to be done again: shards 1 of lost workers lost-one"
 
 
 def test_messages_that_count_as_lost_do_not_pile_up_behind_slow_work(tmp_path: Path, redis: Redis):

@@ -17,6 +17,7 @@ import pytest
 
 from db import atlases
 from db.leases import commit_shard, lease_shard
+from db.results import Pictures
 from tests.conftest import ROOT
 from tests.integration import records
 from tests.services import Installation, Redis, free_port, wait_until
@@ -71,7 +72,7 @@ def demo(installation: Installation) -> Installation:
         lease = lease_shard(session, 1, "w", 600)
     assert lease is not None
     with installation.sessions.begin() as session:
-        commit_shard(session, lease, [records.picture(0, **keys)])
+        commit_shard(session, lease, Pictures([records.picture(0, **keys)]))
     return installation
 
 

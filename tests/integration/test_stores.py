@@ -55,6 +55,15 @@ def test_putting_twice_is_putting_once(store: PictureStore) -> None:
     assert keys(store) == [KEY]
 
 
+def test_many_at_once_are_as_many_one_by_one(store: PictureStore) -> None:
+    there = store.put(b"7")
+    datas = [str(n % 70).encode() for n in range(100)]
+    assert store.put_all([]) == []
+    assert store.put_all(datas) == [hashlib.sha256(data).hexdigest() for data in datas]
+    assert {store.get(key) for key in keys(store)} == set(datas)
+    assert store.exists(there)
+
+
 def test_entries_are_all_that_was_put_and_when(store: PictureStore) -> None:
     assert keys(store) == []
     put = {store.put(bytes([n])) for n in range(50)}

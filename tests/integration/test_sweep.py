@@ -13,13 +13,18 @@ from cli.main import main
 from core.errors import Conflict, LostLease
 from core.settings import load_settings
 from core.specs import DeviceKind, NetworkSource
-from db import clock, networks, workers
-from db.leases import Lease, commit_shard, lease_shard
+from db import clock, networks, probe_sets, workers
+from db.forgetting import forget_deleted
+from db.leases import commit_shard, lease_shard
 from db.models import Shard
+from db.queries.probe_sets import get_set
+from db.results import Pictures
 from db.session import Sessions
+from db.work import Lease
 from db.workers import WorkerBeat
 from store import PictureStore, open_store
 from tests.integration import records
+from tests.integration.probe_set_records import added, begun, finished, image, looked_at
 from tests.integration.racing import race
 from tests.integration.stores import KINDS, Place
 from tests.s3 import BUCKET, S3
@@ -72,7 +77,8 @@ def begin(sessions: Sessions, units: int = 6) -> Lease:
 
 def commit(sessions: Sessions, lease: Lease, blob: str, sheet: str) -> None:
     with sessions.begin() as session:
-        commit_shard(session, lease, [records.picture(unit, blob=blob, sheet=sheet) for unit, _ in lease.addresses])
+        rows = [records.picture(unit, blob=blob, sheet=sheet) for unit, _ in lease.addresses]
+        commit_shard(session, lease, Pictures(rows))
 
 
 def test_what_rows_name_stays_and_what_is_old_and_nobodys_goes(sessions: Sessions, place: Place) -> None:
@@ -100,6 +106,62 @@ def test_rows_whose_file_is_missing_are_found(sessions: Sessions, place: Place) 
         place.store.delete(key)
     found = {(row.what, row.row, row.key) for row in missing(sessions, place.store)}
     assert found == {("picture", "1", blob), ("sheet", "1", sheet), ("weights", "x", weights)}
+
+
+def filled(sessions: Sessions, store: PictureStore, name: str, data: bytes, root: str | None = None) -> str:
+    """A set with one image; in the store, unless it has a root."""
+    set_id = begun(sessions, name, root=root)
+    added(sessions, set_id, image(data.decode()))
+    if root is None:
+        store.put(data)
+    return set_id
+
+
+def test_what_probe_sets_and_passes_name_stays_and_is_missed(sessions: Sessions, place: Place) -> None:
+    names = ("layer", "search", "part", "view", "sheet")
+    blobs = {name: put_old(place, name.encode()) for name in names}
+    set_id = filled(sessions, place.store, "set", b"stored")
+    filled(sessions, place.store, "there", b"in place", root="/somewhere")
+    looked_at(sessions, set_id, units=1, **blobs)
+    stored = image("stored").key
+    place.set_age(stored, 2 * DAY)
+    orphan = put_old(place, b"in place")  # named by a row that does not mean the store
+
+    assert swept(sessions, place.store) == [orphan]
+    assert {entry.key for entry in place.store.entries()} == {stored, *blobs.values()}
+    assert list(missing(sessions, place.store)) == []
+    for key in (stored, *blobs.values()):
+        place.store.delete(key)
+    lost = {row.what: row.key for row in missing(sessions, place.store)}
+    words = ("pass layer", "search", "pass part", "unit view", "sheet of crops")
+    assert lost == {"probe image": stored, **dict(zip(words, blobs.values(), strict=True))}
+
+
+def test_of_a_deleted_set_the_files_go_once_its_rows_are_gone(sessions: Sessions, folder: Place) -> None:
+    set_id = filled(sessions, folder.store, "set", b"stored")
+    shared = filled(sessions, folder.store, "other", b"shared")
+    added(sessions, set_id, image("shared"))
+    for name in ("stored", "shared"):
+        folder.set_age(image(name).key, 2 * DAY)
+    with sessions.begin() as session:
+        probe_sets.delete(session, set_id)
+    assert swept(sessions, folder.store) == []
+    with sessions.begin() as session:
+        while forget_deleted(session):
+            pass
+    assert swept(sessions, folder.store) == [image("stored").key]
+    with sessions() as session:
+        assert get_set(session, shared).images == 1
+
+
+def test_young_files_are_not_deleted_while_a_set_is_being_filled(sessions: Sessions, folder: Place) -> None:
+    set_id = filled(sessions, folder.store, "set", b"stored")
+    settings = load_settings()
+    with pytest.raises(Conflict, match="1 probe sets that are being filled"):
+        check_grace(sessions, settings, 60)
+    check_grace(sessions, settings, least_grace_seconds(settings))
+    finished(sessions, set_id)
+    check_grace(sessions, settings, 60)
 
 
 def test_an_old_orphan_that_is_put_again_is_spared_before_and_after_its_commit(
@@ -154,7 +216,7 @@ def test_workers_put_and_commit_what_two_sweeps_are_after(sessions: Sessions, fo
         blobs = [folder.store.put(bytes([unit])) for unit in range(30)]
         rows = [records.picture(unit, blob=blob, sheet=blob) for unit, blob in enumerate(blobs)]
         with sessions.begin() as session:
-            commit_shard(session, lease, rows)
+            commit_shard(session, lease, Pictures(rows))
         return blobs
 
     def clean() -> list[str]:
@@ -170,7 +232,7 @@ def test_many_rows_are_streamed(sessions: Sessions, folder: Place, monkeypatch: 
     keys = sorted(put_old(folder, bytes([n])) for n in range(60))
     lease = begin(sessions, 30)
     with sessions.begin() as session:
-        commit_shard(session, lease, [records.picture(n, blob=keys[n], sheet=None) for n in range(30)])
+        commit_shard(session, lease, Pictures([records.picture(n, blob=keys[n], sheet=None) for n in range(30)]))
     assert swept(sessions, folder.store) == keys[30:]
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from core.errors import UnitOutOfRange, UnknownLayer
 from core.live import LiveView
-from core.specs import NetworkInfo
+from core.specs import BackwardKind, NetworkInfo
 from deepvis.activations import as_input, normalised
 from deepvis.backward import backward_views
 from deepvis.engine import Engine
@@ -71,7 +71,7 @@ def test_signals_at_the_input_of_the_way_are_the_gradient(engine: Engine, info: 
     below = x.detach().requires_grad_()
     conv = engine.module.get_submodule("norm1")(engine.module.get_submodule("conv1")(below))
     (by_hand,) = torch.autograd.grad((conv[0] * signals).sum(), below)
-    direct = backward_views(engine.module, last, x, [(4, 0)], ["gradient"])["gradient"]
+    direct = backward_views(engine.module, last, x, [(4, 0)], [BackwardKind.GRADIENT])[BackwardKind.GRADIENT]
     np.testing.assert_allclose(by_hand.numpy(), direct.numpy(), rtol=1e-3, atol=1e-6)
 
 

@@ -3,7 +3,10 @@
 import errno
 import hashlib
 import os
+import stat
 import time
+from collections import Counter
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -107,6 +110,32 @@ def test_failing_disk_is_said_and_leaves_nothing(folder: FolderStore, monkeypatc
         folder.put(DATA)
     assert [path for path in folder.root.rglob("*") if path.is_file()] == []
     assert not folder.exists(KEY)
+
+
+def test_names_are_given_when_all_bytes_are_on_the_disk_and_are_there_themselves_at_the_end(
+    folder: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync, rename = os.fsync, Path.replace
+
+    def note_sync(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "bytes")
+        sync(descriptor)
+
+    def note_rename(path: Path, target: Path) -> Path:
+        done.append("name")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "replace", note_rename)
+    folder.put(b"1")
+    assert [step for step, _ in groupby(done)] == ["bytes", "name", "folder"]
+    done.clear()
+    folder.put_all([b"1", b"2", b"3", b"3"])
+    assert Counter(done)["bytes"] == 2
+    assert Counter(done)["folder"] == 3  # that of what was there too: whoever wrote it may not have come so far
+    assert [step for step, _ in groupby(done, lambda step: step.replace("name", "bytes"))] == ["bytes", "folder"]
+    assert done.index("name") == 2
 
 
 def test_place_that_is_no_folder_is_said(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from core.errors import BadCheckpoint, BadNetwork, BadSetting, Cancelled, LostLe
 from core.recipes import BOLD
 from core.settings import load_settings
 from core.specs import SHEET_TILES, LayerInfo, NetworkSource, Window
-from db.leases import Lease
+from db.work import Lease, PreferredLease
 from deepvis.networks import import_checkpoint
 from deepvis.preferred import PreferredPicture
 from store import MemoryStore
-from workers.committer import sheet_groups
 from workers.device import choose_device, choose_threads
 from workers.held import HeldLeases
 from workers.networks import ENGINES_KEPT, Networks
+from workers.pictures import sheet_groups
 from workers.stopping import StopFlag
 
 DEMO = NetworkSource(name="demo", kind="bundled", builder="demo")
@@ -35,7 +35,7 @@ def lease(token: str = "a" * 32) -> Lease:
         read_at="conv1",
         window=Window(top=0, left=0, height=4, width=4, position=(0, 0), full=True),
     )
-    return Lease(
+    return PreferredLease(
         shard_id=1,
         atlas_id="01",
         token=token,

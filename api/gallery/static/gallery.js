@@ -171,6 +171,23 @@ function bindForm(form) {
   });
 }
 
+// --- search by picture: dropping one on the form is choosing and sending it -----------------
+
+function bindDrop(form) {
+  const over = (event, is) => {
+    event.preventDefault();
+    form.classList.toggle("over", is);
+  };
+  form.addEventListener("dragover", (event) => over(event, true));
+  form.addEventListener("dragleave", (event) => over(event, false));
+  form.addEventListener("drop", (event) => {
+    over(event, false);
+    if (!event.dataTransfer.files.length) return;
+    $("input[type=file]", form).files = event.dataTransfer.files;
+    form.requestSubmit();
+  });
+}
+
 // --- the network page: the rail follows the strips -------------------------------------
 
 function followStrips(rail) {
@@ -200,6 +217,7 @@ for (const button of $$("[data-copy]")) {
 }
 for (const region of $$("[data-live]")) keepLive(region);
 for (const form of $$("form[data-address]")) bindForm(form);
+for (const form of $$("form.drop")) bindDrop(form);
 for (const rail of $$(".rail")) {
   if (matchMedia("(min-width: 60.01rem)").matches) followStrips(rail);
   else $("details", rail)?.removeAttribute("open");

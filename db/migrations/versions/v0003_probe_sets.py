@@ -33,6 +33,7 @@ def _create_probe_sets() -> None:
         sa.Column("owner", sa.String(length=64), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("labels_fixed", sa.Boolean(), nullable=False),
         sa.Column("images", sa.Integer(), nullable=False),
         sa.Column("skipped", sa.Integer(), nullable=False),
         sa.Column("duplicates", sa.Integer(), nullable=False),
@@ -58,6 +59,7 @@ def _create_probe_sets() -> None:
         sa.UniqueConstraint("set_id", "key", name=op.f("uq_probe_images_set_id_key")),
     )
     op.create_index(op.f("ix_probe_images_key"), "probe_images", ["key"])
+    op.create_index(op.f("ix_probe_images_set_id_label_number"), "probe_images", ["set_id", "label", "number"])
     op.create_table(
         "probe_skips",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -66,8 +68,8 @@ def _create_probe_sets() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["set_id"], ["probe_sets.id"], name=op.f("fk_probe_skips_set_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_probe_skips")),
+        sa.UniqueConstraint("set_id", "name", name=op.f("uq_probe_skips_set_id_name")),
     )
-    op.create_index(op.f("ix_probe_skips_set_id"), "probe_skips", ["set_id"])
 
 
 def _create_passes() -> None:
@@ -100,16 +102,19 @@ def _create_passes() -> None:
         sa.ForeignKeyConstraint(["pass_id"], ["probe_passes.id"], name=op.f("fk_pass_layers_pass_id")),
         sa.PrimaryKeyConstraint("pass_id", "layer_id", name=op.f("pk_pass_layers")),
     )
+    op.create_index(op.f("ix_pass_layers_blob"), "pass_layers", ["blob"])
     op.create_table(
         "pass_parts",
         sa.Column("pass_id", sa.Integer(), nullable=False),
+        sa.Column("layer_id", sa.Integer(), nullable=False),
         sa.Column("first", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("last", sa.Integer(), nullable=False),
         sa.Column("blob", sa.String(length=64), nullable=False),
-        sa.Column("skipped", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["layer_id"], ["layers.id"], name=op.f("fk_pass_parts_layer_id")),
         sa.ForeignKeyConstraint(["pass_id"], ["probe_passes.id"], name=op.f("fk_pass_parts_pass_id")),
-        sa.PrimaryKeyConstraint("pass_id", "first", name=op.f("pk_pass_parts")),
+        sa.PrimaryKeyConstraint("pass_id", "layer_id", "first", name=op.f("pk_pass_parts")),
     )
+    op.create_index(op.f("ix_pass_parts_blob"), "pass_parts", ["blob"])
 
 
 def _create_answers() -> None:
@@ -176,6 +181,7 @@ def _create_top_images() -> None:
         sa.Column("count", sa.Integer(), nullable=False),
         sa.Column("width", sa.Integer(), nullable=False),
         sa.Column("height", sa.Integer(), nullable=False),
+        sa.Column("boxes", sa.JSON(), nullable=False),
         sa.Column("sheet", sa.String(length=64), nullable=True),
         sa.Column("sheet_index", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(["layer_id"], ["layers.id"], name=op.f("fk_unit_views_layer_id")),

@@ -25,6 +25,7 @@ from db import tokens
 from db.leases import commit_shard, lease_shard
 from db.migrate import upgrade
 from db.models import Base
+from db.results import Pictures
 from db.session import make_engine, make_sessions
 from tests.integration import records
 
@@ -163,7 +164,7 @@ def pictured(front: Front) -> Pictured:
     assert lease is not None
     none = {"state": "dead", "blob": None, "sheet": None, "sheet_index": None, "activation": None}
     with sessions.begin() as session:
-        commit_shard(session, lease, [records.picture(0, **keys), records.picture(1, **none)])
+        commit_shard(session, lease, Pictures([records.picture(0, **keys), records.picture(1, **none)]))
     return Pictured(atlas_id, png, sheet)
 
 

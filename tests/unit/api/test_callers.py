@@ -219,7 +219,8 @@ def operations(front: Front) -> list[tuple[str, str, Scope | None]]:
 
 
 def ask(front: Front, method: str, path: str, token: str | None) -> TestResponse:
-    values = {**VALUES, "atlas_id": "01JATLAS000000000000000000", "key": "f" * 64}
+    ids = dict.fromkeys(("atlas_id", "set_id", "search_id"), "01JATLAS000000000000000000")
+    values = {**VALUES, **ids, "number": 0, "key": "f" * 64}
     body: Any = {"json": {}} if method == "POST" else {}
     headers = bearer(token) if token else {}
     return front.client.open(path.format(**values), method=method, headers=headers, buffered=True, **body)

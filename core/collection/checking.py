@@ -1,0 +1,51 @@
+"""Files to images: decoded once, in a few threads, in order."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from core.collection.items import Checked, Found, Skipped
+from core.errors import BadPicture
+from core.uploads import Limits, read_upload
+
+THREADS = 4
+AHEAD = 2 * THREADS
+"""So many files are in memory at once."""
+
+Keep = Callable[[bytes], object]
+
+
+def checked(items: Iterable[Found | Skipped], limits: Limits, keep: Keep | None = None) -> Iterator[Checked | Skipped]:
+    """Every file as the image it is, or skipped with the reason; in the order in which they come.
+
+    Args:
+        items: the files.
+        limits: what an image may be at most.
+        keep: is given the bytes of each image, in one of several threads; what it raises is raised here.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        ahead: deque[Future[Checked | Skipped]] = deque()
+        try:
+            for item in items:
+                ahead.append(pool.submit(_check, item, limits, keep))
+                if len(ahead) >= AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for waiting in ahead:
+                waiting.cancel()
+
+
+def _check(item: Found | Skipped, limits: Limits, keep: Keep | None) -> Checked | Skipped:
+    if isinstance(item, Skipped):
+        return item
+    try:
+        width, height = read_upload(item.data, limits).size
+    except BadPicture as error:
+        return Skipped(item.name, str(error))
+    if keep is not None:
+        keep(item.data)
+    key = hashlib.sha256(item.data).hexdigest()
+    return Checked(item.name, item.label, key, len(item.data), width, height)
