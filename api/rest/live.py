@@ -15,7 +15,7 @@ from broker import messages
 from broker.live import LiveSession, LiveSessions, connect
 from broker.live_asking import Asker
 from broker.packets import unpack
-from core.errors import NotDescribed, NotReady, by_slug
+from core.errors import BadSetting, NotDescribed, NotReady, by_slug
 from core.live import LiveView
 from core.specs import NETWORK_NAME
 from db.models import NetworkState
@@ -57,7 +57,10 @@ class Desk:
 
     def __init__(self) -> None:
         settings = services().settings
-        client = connect(settings)
+        try:
+            client = connect(settings)
+        except BadSetting as error:  # only this part of the service does without
+            raise NotReady(error.detail, error.remedy) from error
         self.sessions = LiveSessions(client)
         self.asker = Asker(client)
         threads = settings.web_threads
@@ -68,7 +71,7 @@ def desk() -> Desk:
     """The present application's desk, made when it is first needed.
 
     Raises:
-        BadSetting: there is no Redis for live sessions.
+        NotReady: there is no Redis for live sessions.
     """
     if KEY not in current_app.extensions:
         current_app.extensions[KEY] = Desk()
