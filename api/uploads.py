@@ -12,6 +12,7 @@ from PIL import Image
 
 from api.services import services
 from core.errors import BadPicture
+from core.picture_formats import FORMATS
 from core.uploads import limits_of, read_upload
 
 PICTURES = frozenset({"searches.search_by_picture", "gallery.send_picture"})
@@ -29,6 +30,9 @@ FORMS = {
 }
 """Endpoints that take a form with a file and fields beside it, and the setting that limits it."""
 
+FRAMES = frozenset({"live.send_frame"})
+"""Endpoints that take a picture no larger than other bodies."""
+
 FORM_BYTES = 65_536
 """What a form may have beside its file."""
 
@@ -45,6 +49,8 @@ def body_types() -> tuple[str, ...]:
     """The media types that the body of the present request, to the API and with no picture, may have."""
     if request.endpoint in FORMS:
         return ("multipart/form-data",)
+    if request.endpoint in FRAMES:
+        return tuple(each.media_types[0] for each in FORMATS)
     return ARCHIVES.get(request.endpoint or "", ("application/json",))
 
 

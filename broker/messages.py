@@ -1,4 +1,4 @@
-"""The messages: four task names, each with one id as its only argument."""
+"""The messages: five task names, each with one id as its only argument."""
 
 from enum import IntEnum
 
@@ -10,11 +10,13 @@ from redis.exceptions import RedisError
 from broker.app import HIGHEST_PRIORITY, ORDERED, queue_name
 from core.activation_specs import ActivationKind
 from core.errors import NotReady
+from core.live import LIVE_QUEUE
 from core.specs import DeviceKind, Priority
 
 DESCRIBE = "deepvis.describe"
 PLAN = "deepvis.plan"
 SHARD = "deepvis.shard"
+LIVE = "deepvis.live"
 SEARCH = "deepvis.search"
 ACTIVATIONS = "deepvis.activations"
 
@@ -59,6 +61,15 @@ def send_shard(
     _send(app, SHARD, shard_id, device_kind, Urgency[priority.name])
 
 
+def send_live(app: Celery, session_id: str) -> None:
+    """Ask some live worker to serve a live session, and whoever else waits.
+
+    Raises:
+        NotReady: the broker does not answer.
+    """
+    _send_to(app, LIVE, session_id, LIVE_QUEUE, Urgency.CONTROL)
+
+
 def send_search(app: Celery, search_id: str) -> None:
     """Ask some worker which units somebody's picture excites.
 
@@ -94,8 +105,12 @@ def waiting(app: Celery, kind: DeviceKind) -> int:
 
 
 def _send(app: Celery, name: str, argument: str | int, kind: DeviceKind, urgency: Urgency) -> None:
+    _send_to(app, name, argument, queue_name(kind), urgency)
+
+
+def _send_to(app: Celery, name: str, argument: str | int, queue: str, urgency: Urgency) -> None:
     try:
-        app.send_task(name, args=[argument], queue=queue_name(kind), priority=_priority(app, urgency))
+        app.send_task(name, args=[argument], queue=queue, priority=_priority(app, urgency))
     except (OperationalError, RedisError, OSError) as error:
         raise _away(error) from error
 

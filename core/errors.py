@@ -67,6 +67,12 @@ class NotDescribed(NotReady):
         self.network = network
 
 
+class NoLiveWorker(NotReady):
+    """Nobody serves a live session just now."""
+
+    slug, title = "no-live-worker", "No worker serves this live session"
+
+
 class StoreUnavailable(NotReady):
     """The picture store cannot be used just now (full, read-only, no permission, unreachable): no work's own fault."""
 
@@ -157,6 +163,16 @@ class Cancelled(DeepvisError):
     """The work was given up because its atlas was cancelled or the worker is stopping."""
 
     slug, title = "cancelled", "Cancelled"
+
+
+def by_slug(slug: str) -> type[DeepvisError]:
+    """The class of that slug, for an error that comes from another process; `InvalidRequest` if there is none."""
+    known = [DeepvisError]
+    for kind in known:
+        if kind.slug == slug:
+            return kind
+        known += kind.__subclasses__()
+    return InvalidRequest
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path("~/.local/share/deepvis"), description="folder of everything kept on this machine")
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the home folder")
     broker_url: str = Field(default="redis://127.0.0.1:6379/0", description="Celery broker; `up` starts its own Redis")
+    live_url: str = Field(
+        default="", description="Redis that live activations go through; empty: the broker, where that is a Redis"
+    )
     store_url: str = Field(
         default="", description="picture store, file:///folder or s3://bucket/prefix; empty: a folder in the home"
     )
@@ -54,7 +57,7 @@ class Settings(BaseSettings):
         description="comma-separated addresses or networks of reverse proxies that are believed, as those on this "
         "machine are, about the scheme and the client of what they pass on",
     )
-    web_threads: int = Field(default=16, ge=2, le=256, description="threads of the web server")
+    web_threads: int = Field(default=32, ge=2, le=256, description="threads of the web server")
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="largest request body")
     max_picture_bytes: int = Field(default=20_000_000, ge=1, description="largest picture file that is read")
     max_picture_pixels: int = Field(

@@ -78,9 +78,13 @@ def run(engine: Engine, pictures: Sequence[Pixels], layers: Sequence[LayerInfo],
         UnknownLayer: the network has no such module.
         BadNetwork: a layer is not reached by this input.
     """
+    return run_normalised(engine.module, normalised(engine, pictures), layers, side)
+
+
+def normalised(engine: Engine, pictures: Sequence[Pixels]) -> Tensor:
+    """(N, C, H, W), normalised, in the engine's precision, from pictures (H, W, C) of `as_input`."""
     pixels = torch.from_numpy(np.stack(pictures)).to(engine.device).permute(0, 3, 1, 2)
-    x = engine.scale.from_picture(pixels / 255)
-    return run_normalised(engine.module, x.to(getattr(torch, engine.precision)), layers, side)
+    return engine.scale.from_picture(pixels / 255).to(getattr(torch, engine.precision))
 
 
 def run_normalised(module: nn.Module, x: Tensor, layers: Sequence[LayerInfo], side: Side = "after") -> Answers:
@@ -182,10 +186,10 @@ def shade(maps: Tensor, *, gamma: float = 1.0, per_channel: float = 0.0) -> Tens
         per_channel: 0 measures every unit by the layer's maximum, 1 by its own, between them in between (a power of
             the ratio), as in the Deep Visualization Toolbox.
     """
-    size = maps.abs()
-    own = size.amax((1, 2), keepdim=True)
+    own = maps.abs().amax((1, 2), keepdim=True)
     limit = own.max() * (own / own.max().clamp(min=1e-30)) ** per_channel
-    return maps.sign() * (size / limit.clamp(min=1e-30)).clamp(max=1).nan_to_num() ** gamma
+    parts = (maps / limit.clamp(min=1e-30)).nan_to_num().clamp(-1, 1)
+    return parts if gamma == 1 else parts.sign() * parts.abs() ** gamma
 
 
 def grid_columns(tiles: int) -> int:
@@ -193,19 +197,26 @@ def grid_columns(tiles: int) -> int:
     return max(1, math.ceil(math.sqrt(tiles)))
 
 
+def shrink(maps: Tensor, side: int) -> Tensor:
+    """(units, h, w), averaged over whole squares of positions so that a grid of them is `side` pixels long, or little
+    (at most half) more."""
+    columns = grid_columns(len(maps))
+    factor = round(max(maps.shape[1:]) / max(side // columns - _GAP_PIXELS, 1))
+    return functional.avg_pool2d(maps, min(factor, *maps.shape[1:]), ceil_mode=True) if factor > 1 else maps
+
+
 def tile_grid(shades: Tensor, *, side: int = 0) -> Pixels:
     """Shades (units, h, w) in -1..1 as one picture of tiles in row-major order, a pixel's gap after each.
 
     Args:
-        side: most pixels of the picture's longer side; tiles are made smaller by averaging where it would be larger,
-            never larger. 0: no limit.
+        side: pixels of the picture's longer side, see `shrink`; 0: no limit.
 
     Returns:
         (H, W, 1), black to white, where nothing is negative; else (H, W, 3): negative shades are blue, positive ones
         amber. Its tile i is at row i // grid_columns, column i % grid_columns.
     """
     units, columns = len(shades), grid_columns(len(shades))
-    shades = _shrunk(shades, side // columns - _GAP_PIXELS) if side else shades
+    shades = shrink(shades, side) if side else shades
     height, width = shades.shape[1:]
     rows = math.ceil(units / columns)
     padded = functional.pad(shades, (0, _GAP_PIXELS, 0, _GAP_PIXELS, 0, rows * columns - units))
@@ -219,15 +230,6 @@ def paint(shades: Tensor) -> Pixels:
         return _bytes(shades[..., None])
     above, below = shades.clamp(min=0), (-shades).clamp(min=0)
     return _bytes(torch.stack([above + 0.1 * below, 0.75 * above + 0.45 * below, 0.25 * above + below], 2))
-
-
-def _shrunk(shades: Tensor, tile: int) -> Tensor:
-    height, width = shades.shape[1:]
-    factor = max(height, width) / max(tile, 1)
-    if factor <= 1:
-        return shades
-    size = (max(1, round(height / factor)), max(1, round(width / factor)))
-    return functional.interpolate(shades[None], size, mode="area")[0]
 
 
 def _bytes(values: Tensor) -> Pixels:

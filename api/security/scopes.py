@@ -24,6 +24,9 @@ CHANGES = {
     "atlases.retry_atlas": Scope.SUBMIT,
     "atlases.weigh_atlas": Scope.SUBMIT,
     "networks.describe_network": Scope.SUBMIT,
+    "live.open_session": Scope.SUBMIT,  # it takes a worker's time
+    "live.send_frame": Scope.SUBMIT,  # of one's own session
+    "live.close_session": Scope.SUBMIT,
     "sets.begin_set": Scope.SUBMIT,
     "sets.add_images": Scope.SUBMIT,  # to one's own; everybody's: admin
     "sets.finish_set": Scope.SUBMIT,

@@ -55,7 +55,7 @@ def test_what_is_written_in_place_is_kept_as_it_was(engine: Engine) -> None:
     assert raw.maps["0"].min() < 0
     assert torch.equal(shown.maps["0"], raw.maps["0"].clamp(min=0))
     assert float(raw.probabilities.sum()) == pytest.approx(1)
-    assert not any(part._forward_hooks for part in module)
+    assert not any(part._forward_hooks for part in module.children())
 
 
 def test_tokens_become_a_grid_without_their_class_token(engine: Engine) -> None:
