@@ -99,7 +99,7 @@ class Runtime:
 
     def _beat(self) -> WorkerBeat:
         busy = [describe_work(held.lease) for held in self.held.all()]
-        busy += [f"live for {self.viewers} viewers"] if self.viewers else []
+        busy += [f"live, viewers: {self.viewers}"] if self.viewers else []
         return WorkerBeat(
             id=self.ledger.worker_id,
             host=socket.gethostname(),

@@ -12,7 +12,8 @@ import redis as redis_client
 from PIL import Image
 
 from broker.app import make_celery
-from broker.live import connect
+from broker.live import CLAIM_SECONDS, LiveSessions, connect, frames_of
+from broker.live_serving import LOOK_SECONDS, Inbox
 from broker.packets import pack, unpack
 from core.errors import BadSetting
 from core.settings import Settings
@@ -151,6 +152,42 @@ def test_a_process_killed_in_mid_stream_is_replaced(viewer: Viewer, worker: Work
     assert (answer.status_code, problem(answer)) in [(503, "no-live-worker"), (503, "not-ready")]
     viewer.look()
     assert worker.children()[-1] != killed
+
+
+@pytest.fixture
+def client(redis: Redis) -> Iterator[redis_client.Redis]:
+    """Of a database of its own, in which no worker process looks for sessions."""
+    with connect(Settings(live_url=redis.url.removesuffix("0") + "1")) as made:
+        yield made
+
+
+def test_one_worker_serves_a_session_and_another_takes_it_over(client: redis_client.Redis) -> None:
+    sessions = LiveSessions(client)
+    session = sessions.open("demo", "local")
+    assert sessions.claim(session.id, "one that died")
+    claimed = time.monotonic()
+    with Inbox(client, "second") as second, Inbox(client, "third") as third:
+        wait_until(lambda: second.viewers or third.viewers, CLAIM_SECONDS + 5, "somebody who serves")
+        assert time.monotonic() - claimed > CLAIM_SECONDS / 2
+        time.sleep(2 * LOOK_SECONDS)
+        assert len(second.viewers) + len(third.viewers) == 1
+        sessions.close(session.id)
+        wait_until(lambda: not second.viewers and not third.viewers, 5, "an end")
+
+
+def test_of_a_viewers_frames_the_latest_wins_and_viewers_take_turns(client: redis_client.Redis) -> None:
+    sessions = LiveSessions(client)
+    first, second = (sessions.open("demo", "local") for _ in range(2))
+    with Inbox(client, "worker") as inbox:
+        wait_until(lambda: len(inbox.viewers) == 2, 5, "both served")
+        for number, session in enumerate([first, first, first, second]):
+            header = {"frame": str(number), "reply": "nobody", "view": {}}
+            client.publish(frames_of(session.id), pack(header, {"picture": b""}))
+        time.sleep(0.5)
+        taken = [inbox.take(0.1) for _ in range(3)]
+        assert sorted(asked.frame for asked in taken if asked) == ["2", "3"]
+        for session in (first, second):
+            sessions.close(session.id)
 
 
 def test_live_needs_a_redis(installation: Installation) -> None:

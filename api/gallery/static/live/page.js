@@ -213,6 +213,10 @@ async function show(frame, { header, parts }) {
     sayGrown(header.grown);
     if (seen.grown) drawFlat($("#grown"), seen.grown);
   }
+  if (header.backward) {
+    const { layer, unit, trouble } = header.backward;
+    $("#back-words").textContent = trouble ?? `Backward from ${layer}:${unit}`;
+  }
   if (seen.backward) drawFlat($("#backward"), seen.backward, true);
   for (const bitmap of bitmaps) bitmap.close();
 }
