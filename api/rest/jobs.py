@@ -1,9 +1,7 @@
 """What activations of pictures and of videos have in common: asking, answering, files."""
 
 import hashlib
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, BinaryIO, cast
 
@@ -93,15 +91,6 @@ def submit(spec: ActivationSpec, sent: BinaryIO, filename: str) -> tuple[JobAnsw
 def filename_of(upload: FileStorage) -> str:
     """What the sender calls the file, without folders."""
     return PurePath((upload.filename or "").replace("\\", "/")).name[:200]
-
-
-@contextmanager
-def on_disk(upload: FileStorage) -> Iterator[BinaryIO]:
-    """The file that was sent as one that the system knows: a small one is in memory only."""
-    with tempfile.TemporaryFile() as file:
-        upload.save(file, CHUNK_BYTES)
-        file.seek(0)
-        yield cast(BinaryIO, file)
 
 
 def show(job_id: str, kind: ActivationKind) -> JobAnswer:

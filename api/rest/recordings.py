@@ -11,6 +11,7 @@ from api.rest import jobs
 from api.rest.jobs import FILE_RESPONSES, JobAnswer, JobPage
 from api.rest.paging import PageQuery, link_header
 from api.services import services
+from api.uploads import on_disk
 from core.activation_specs import MOST_RECORDED_LAYERS, ActivationKind, Side
 from core.video_probe import probe_apart
 from core.videos import video_limits_of
@@ -55,7 +56,7 @@ def create_recording(form_and_files_data: VideoWish) -> tuple[JobAnswer, int, di
     )
     spec, filename = jobs.resolve(asked), jobs.filename_of(upload)
     limits, media_type = video_limits_of(services().settings), upload.content_type or ""
-    with jobs.on_disk(upload) as file:
+    with on_disk(upload.stream) as path, path.open("rb") as file:
         probe_apart(file, limits, filename=filename, media_type=media_type)
         file.seek(0)
         return jobs.submit(spec, file, filename)
