@@ -1,7 +1,7 @@
 """When an atlas runs and when it is over: the lock, the start and the end that every command on it shares.
 
-Rows are locked in one order, everywhere: atlas (ascending id), owner, share, shard (ascending id), worker. Then two
-commands never wait for each other in a circle.
+Rows are locked in one order, everywhere: atlas (ascending id), owner, share, shard (ascending id), probe set, worker.
+Then two commands never wait for each other in a circle.
 """
 
 from sqlalchemy import ColumnElement, bindparam, exists, func, select, update

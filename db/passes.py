@@ -94,17 +94,14 @@ class Part:
 
     def store(self, session: Session, lease: Lease, moment: datetime) -> None:
         mine = _expect(lease, ProbeLease)
+        find_set(session, mine.set_id, hold=True)
         here = {"pass_id": mine.pass_id, "first": mine.first, "last": mine.last}
         rows = [{**here, "layer_id": layer_id, "blob": blob} for layer_id, blob in sorted(self.blobs.items())]
         insert_missing(session, PassPart, rows)
         counted = update(ProbePass).where(ProbePass.id == mine.pass_id).values(images=ProbePass.images + self.images)
         session.execute(counted.execution_options(synchronize_session=False))
-        known = set(session.scalars(select(ProbeSkip.name).where(ProbeSkip.set_id == mine.set_id)))
-        session.add_all(
-            ProbeSkip(set_id=mine.set_id, name=name, reason=reason)
-            for name, reason in self.skipped
-            if name not in known
-        )
+        skips = [{"set_id": mine.set_id, "name": name, "reason": reason} for name, reason in sorted(self.skipped)]
+        insert_missing(session, ProbeSkip, skips)
 
 
 # --- put together ----------------------------------------------------------------------------
@@ -133,8 +130,10 @@ def store_layer(session: Session, lease: MergeLease, layer_id: int, blob: str, u
 
     Raises:
         LostLease: the shard is somebody else's.
+        ProbeSetChanged: the set was deleted.
     """
     _check_held(session, lease)
+    find_set(session, lease.set_id, hold=True)
     mine = {"pass_id": lease.pass_id, "layer_id": layer_id}
     insert_missing(session, PassLayer, [{**mine, "blob": blob}])
     insert_missing(session, UnitAnswers, [{**mine, **_answers(unit)} for unit in units])
@@ -188,6 +187,7 @@ class Merged:
 
     def store(self, session: Session, lease: Lease, moment: datetime) -> None:
         mine = _expect(lease, MergeLease)
+        find_set(session, mine.set_id, hold=True)
         rows = [
             {"pass_id": mine.pass_id, "layer_id": layer_id, "unit": unit, "similar": [list(each) for each in found]}
             for (layer_id, unit), found in self.similar.items()
@@ -234,6 +234,7 @@ class Views:
 
     def store(self, session: Session, lease: Lease, moment: datetime) -> None:
         mine = _expect(lease, BackwardLease)
+        find_set(session, mine.set_id, hold=True)
         shared = {"pass_id": mine.pass_id, "layer_id": mine.layer_id}
         insert_missing(session, UnitView, [{**asdict(row), **shared} for row in self.rows])
 

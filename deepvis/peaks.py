@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import isqrt
 
+import torch
 from torch import Tensor
 
 from deepvis.tallies import NO_POSITION
@@ -23,7 +24,7 @@ class Peaks:
     @classmethod
     def of(cls, maps: Tensor) -> "Peaks":
         """Of maps (N, U, P); one position only: the units have none."""
-        cut = maps.unflatten(2, (-1, _row_length(maps.shape[2])))
+        cut = torch.unflatten(maps, 2, (-1, _row_length(maps.shape[2])))
         # Into the layout of what is read: another takes many times as long.
         rows = cut.permute(0, 2, 3, 1).amax(2).permute(0, 2, 1) if cut.stride(1) == 1 else cut.amax(3)
         return cls(rows.amax(2).float(), rows, cut)

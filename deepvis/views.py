@@ -1,6 +1,6 @@
 """Backward views as pictures: the filters of the original toolbox, and how a view is stored."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -53,5 +53,5 @@ def _unsigned(values: NDArray[np.float32]) -> Pixels:
     return _to_pixels(255 * (values - least) / (most - least) if most > least else 0 * values)
 
 
-def _to_pixels(values: NDArray[np.floating[Any]]) -> Pixels:
+def _to_pixels(values: NDArray[np.floating]) -> Pixels:
     return np.ascontiguousarray(values.round().astype(np.uint8).transpose(1, 2, 0))

@@ -40,6 +40,7 @@ class SetPictures:
             found = probe_sets.get_set(session, set_id)
             self._originals = Originals(found.name, runtime.store, probe_sets.get_root(session, set_id))
         self._kept: OrderedDict[int, Pixels | None] = OrderedDict()
+        self.sizes: dict[int, tuple[int, int]] = {}  # (width, height) of every whole picture that was read
 
     def read(self, numbers: Sequence[int], fill: Sequence[float]) -> Pixels:
         """(N, H, W, C); one that can no longer be read is all of the colour `fill` (C,), 0..1.
@@ -62,9 +63,8 @@ class SetPictures:
             for some in chunks(numbers, AT_ONCE):
                 with self._runtime.ledger.sessions() as session:
                     images = probe_sets.get_images(session, self._set_id, some)
-                for number in some:
-                    if number not in images:
-                        self._kept[number] = None
+                self._kept.update((number, None) for number in some if number not in images)
+                self.sizes.update((number, (image.width, image.height)) for number, image in images.items())
                 reads = [self._reading(image.key, image.name) for image in images.values()]
                 self._kept.update(zip(images, threads.map(lambda read: read(), reads), strict=True))
 

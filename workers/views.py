@@ -18,8 +18,10 @@ from core.specs import SHEET_TILES, BackwardKind, Side
 from db.passes import ViewRow, Views
 from db.work import BackwardLease, TopAddress
 from deepvis.crops import crop, crop_view
+from deepvis.inputs import in_whole_image
 from deepvis.pictures import Pixels, mosaic, sheet
 from deepvis.views import render_view
+from deepvis.windows import Box
 from workers.committer import Committer, Encode, Keep, Parcel
 from workers.engines import Engine
 from workers.held import HeldLease
@@ -43,6 +45,7 @@ class _Made:
     height: int
     key: Future[list[str]] | None
     why: str | None = None
+    boxes: Sequence[Sequence[float]] = ()  # of crops: see `db.probe_models.UnitView`
 
 
 class ViewParcel(Parcel):
@@ -60,7 +63,8 @@ class ViewParcel(Parcel):
         for kind, tiles in drawn.tiles.items():
             height, width = tiles[0].shape[:2]
             key = committer.keep_later(self, [partial(mosaic, tiles, columns_of(len(tiles)))])
-            self.made.append(_Made(unit, side, kind, len(tiles), width, height, key))
+            boxes = drawn.boxes if kind == CROP else ()
+            self.made.append(_Made(unit, side, kind, len(tiles), width, height, key, boxes=boxes))
         self.made += [_Made(unit, side, kind, 0, 0, 0, None, reason) for kind, reason in drawn.why.items()]
         if side == Side.TOP:
             self.best[unit] = drawn.tiles[CROP][0]
@@ -120,6 +124,7 @@ class _Drawn:
     unit: int
     side: Side
     tiles: Mapping[str, Sequence[Pixels]]
+    boxes: Sequence[Sequence[float]]  # where the crops lie in the whole pictures; none where one is not known
     why: Mapping[str, str]
 
 
@@ -144,7 +149,13 @@ class _Drawer:
             tiles: dict[str, list[Pixels]] = {CROP: [crop(pixels[row], box, self._engine.fill) for row, box in rows]}
             for kind, signal in signals.items():
                 tiles[kind] = [render_view(crop_view(signal[row], box)) for row, box in rows]
-            yield _Drawn(unit, side, tiles, self._why)
+            boxes = [self._box(tops[row].image, box) for row, box in rows]
+            yield _Drawn(unit, side, tiles, [] if None in boxes else list(filter(None, boxes)), self._why)
+
+    def _box(self, image: int, box: Box) -> Sequence[float] | None:
+        """Where the box lies in the whole picture, in its pixels; None for one that is not there any more."""
+        size = self._pictures.sizes.get(image)
+        return in_whole_image(box, size, self._engine.input_shape) if size else None
 
     def _signals(self, tops: Sequence[TopAddress], pixels: Pixels) -> Mapping[BackwardKind, NDArray[np.float32]]:
         addresses = [(top.unit, top.position) for top in tops]
@@ -171,6 +182,7 @@ def _row(made: _Made, places: Mapping[int, tuple[str, int]]) -> ViewRow:
         kind=made.kind,
         blob=made.key.result()[0] if made.key else None,
         why=made.why,
+        boxes=[list(box) for box in made.boxes],
         columns=columns_of(made.tiles),
         count=made.tiles,
         width=made.width,

@@ -35,7 +35,7 @@ SAID_IN_WORDS = (
     "write the lower unit first",  # "9-3": compares two numbers within a text
     "units; leave `units` out",  # sums over ranges
     "blur_width and blur_every go together",  # one field's value for another's
-    "there is nothing to make",  # one field may say no only where another says what
+    "`preferred` is false and there is no `probe`",  # likewise
 )
 
 # A body that is a picture: nobody comes upon one by chance.

@@ -244,3 +244,15 @@ def test_a_result_of_another_kind_is_refused(sessions: Sessions) -> None:
         assert session.get_one(Shard, lease.shard_id).state == ShardState.RUNNING
     with sessions.begin() as session:
         assert lease_shard(session, lease.shard_id, "other", 60) is None
+
+
+def test_nothing_is_committed_to_a_set_that_was_deleted_meanwhile(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        atlas_id = probe.probe_atlas(session, [(0, 9)])
+        lease = probe.take_next(session, atlas_id)
+        assert isinstance(lease, ProbeLease)
+    with sessions.begin() as session:
+        session.execute(update(ProbeSet).values(state=ProbeSetState.DELETED))
+    with pytest.raises(ProbeSetChanged), sessions.begin() as session:
+        commit_shard(session, lease, probe.part(lease))
+    assert count(sessions, PassPart) == 0

@@ -63,6 +63,7 @@ def check_views(quick: Installation, atlas_id: str) -> None:
         if row.kind != BackwardKind.DECONVOLUTION:  # without max pooling, it does not depend on the picture
             assert len(tiles) > 1, (row.unit, row.kind)
         assert (row.sheet is not None) == (row.side == "top" and row.kind == "crop")
+        assert [box[2:] for box in row.boxes] == ([[row.width, row.height]] * 9 if row.kind == "crop" else [])
 
 
 def corners(height: int, width: int) -> list[tuple[int, int]]:
