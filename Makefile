@@ -10,7 +10,7 @@ DEV := $(VENV)/.complete-dev
 LOCKS := $(wildcard requirements/*.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-faults fuzz parts lint format docs lock audit bench bench-service clean
+.PHONY: help install demo up test test-faults fuzz parts lint format docs lock audit bench bench-service bench-live clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench: $(RUN) ## Measure this machine (ARGS are passed on).
 
 bench-service: $(DEV) parts ## Measure the service with hundreds of workers that only sleep.
 	$(BIN)/python -m bench fleet $(ARGS)
+
+bench-live: $(DEV) parts ## Measure live activations through a real browser with a made-up camera.
+	$(BIN)/python -m bench live
 
 clean: ## Remove the environment and every cache; your atlases in data/ stay.
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -12,6 +12,7 @@ from PIL import Image
 
 from api.services import services
 from core.errors import BadPicture, StoreUnavailable
+from core.picture_formats import FORMATS
 from core.uploads import limits_of, read_upload
 
 PICTURES = frozenset({"searches.search_by_picture", "gallery.send_picture"})
@@ -22,6 +23,15 @@ ARCHIVES = {
     "gallery.add_probe_set": ("multipart/form-data",),
 }
 """Endpoints that take an archive, and what it may be sent as."""
+
+FORMS = {
+    "activations.create_activations": "max_picture_bytes",
+    "recordings.create_recording": "max_video_bytes",
+}
+"""Endpoints that take a form with a file and fields beside it, and the setting that limits it."""
+
+FRAMES = frozenset({"live.send_frame"})
+"""Endpoints that take a picture no larger than other bodies."""
 
 FORM_BYTES = 65_536
 """What a form may have beside its file."""
@@ -37,6 +47,10 @@ def is_upload() -> bool:
 
 def body_types() -> tuple[str, ...]:
     """The media types that the body of the present request, to the API and with no picture, may have."""
+    if request.endpoint in FORMS:
+        return ("multipart/form-data",)
+    if request.endpoint in FRAMES:
+        return tuple(each.media_types[0] for each in FORMATS)
     return ARCHIVES.get(request.endpoint or "", ("application/json",))
 
 
@@ -46,12 +60,16 @@ def allow_files() -> None:
         request.max_content_length = services().settings.max_picture_bytes + FORM_BYTES
     if request.endpoint in ARCHIVES:
         request.max_content_length = services().settings.max_archive_bytes + FORM_BYTES
+    if request.endpoint in FORMS:
+        request.max_content_length = getattr(services().settings, FORMS[request.endpoint]) + FORM_BYTES
 
 
 def limit_name() -> str:
     """The setting that limits the present request's body."""
     if request.endpoint in ARCHIVES:
         return "DEEPVIS_MAX_ARCHIVE_BYTES"
+    if request.endpoint in FORMS:
+        return f"DEEPVIS_{FORMS[request.endpoint].upper()}"
     return "DEEPVIS_MAX_PICTURE_BYTES" if is_upload() else "DEEPVIS_MAX_BODY_BYTES"
 
 

@@ -1,4 +1,4 @@
-"""`python -m bench [library|recipes|probe|service|fleet|costs|rows ...]`: the first four when none is named."""
+"""`python -m bench [library|recipes|probe|service|fleet|costs|rows|live ...]`: the first four when none is named."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from bench import costs, fleet, library, probe, recipes, rows, service
+from bench import costs, fleet, library, live, probe, recipes, rows, service
 
 BENCHES: dict[str, Callable[[], None]] = {
     "library": library.run,
@@ -14,7 +14,7 @@ BENCHES: dict[str, Callable[[], None]] = {
     "probe": probe.run,
     "service": service.run,
 }
-ON_REQUEST: dict[str, Callable[[], None]] = {"fleet": fleet.run, "costs": costs.run, "rows": rows.run}
+ON_REQUEST: dict[str, Callable[[], None]] = {"fleet": fleet.run, "costs": costs.run, "rows": rows.run, "live": live.run}
 
 
 def main(names: list[str]) -> None:

@@ -11,6 +11,7 @@ from celery import Celery
 from kombu.entity import Queue
 
 from broker.tls import tls_options
+from core.live import LIVE_QUEUE
 from core.settings import Settings
 from core.specs import DeviceKind
 
@@ -55,7 +56,7 @@ def _messages() -> dict[str, Any]:
         "result_backend": None,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
-        "task_queues": [_queue(kind) for kind in DeviceKind],
+        "task_queues": [*(_queue(queue_name(kind)) for kind in DeviceKind), _queue(LIVE_QUEUE)],
         "task_create_missing_queues": False,
         "task_default_queue": queue_name(DeviceKind.ANY),
         # A producer gives up after about two seconds: the database already has the wish, a worker will notice.
@@ -64,8 +65,8 @@ def _messages() -> dict[str, Any]:
     }
 
 
-def _queue(kind: DeviceKind) -> Queue:
-    return Queue(queue_name(kind), queue_arguments=ORDERED)  # type: ignore[no-untyped-call]  # kombu has no types
+def _queue(name: str) -> Queue:
+    return Queue(name, queue_arguments=ORDERED)  # type: ignore[no-untyped-call]  # kombu has no types
 
 
 def _broker(settings: Settings) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The messages: four task names, each with one id as its only argument."""
+"""The messages: five task names, each with one id as its only argument."""
 
 from enum import IntEnum
 
@@ -8,19 +8,23 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from broker.app import HIGHEST_PRIORITY, ORDERED, queue_name
+from core.activation_specs import ActivationKind
 from core.errors import NotReady
+from core.live import LIVE_QUEUE
 from core.specs import DeviceKind, Priority
 
 DESCRIBE = "deepvis.describe"
 PLAN = "deepvis.plan"
 SHARD = "deepvis.shard"
+LIVE = "deepvis.live"
 SEARCH = "deepvis.search"
+ACTIVATIONS = "deepvis.activations"
 
 
 class Urgency(IntEnum):
     """Which message is taken first, the lowest number; kombu keeps one Redis list for each of 0, 3, 6 and 9."""
 
-    CONTROL = 0  # a plan or a description: others wait for it; a search: somebody does
+    CONTROL = 0  # a plan or a description: others wait for it; a search or one picture's activations: somebody does
     INTERACTIVE = 3
     BATCH = 6
 
@@ -57,6 +61,15 @@ def send_shard(
     _send(app, SHARD, shard_id, device_kind, Urgency[priority.name])
 
 
+def send_live(app: Celery, session_id: str) -> None:
+    """Ask some live worker to serve a live session, and whoever else waits.
+
+    Raises:
+        NotReady: the broker does not answer.
+    """
+    _send_to(app, LIVE, session_id, LIVE_QUEUE, Urgency.CONTROL)
+
+
 def send_search(app: Celery, search_id: str) -> None:
     """Ask some worker which units somebody's picture excites.
 
@@ -64,6 +77,16 @@ def send_search(app: Celery, search_id: str) -> None:
         NotReady: the broker does not answer.
     """
     _send(app, SEARCH, search_id, DeviceKind.ANY, Urgency.CONTROL)
+
+
+def send_activations(app: Celery, job_id: str, kind: ActivationKind = ActivationKind.PICTURE) -> None:
+    """Ask some worker for the activations of a picture, or of a video, which takes longer.
+
+    Raises:
+        NotReady: the broker does not answer.
+    """
+    urgency = Urgency.CONTROL if kind is ActivationKind.PICTURE else Urgency.INTERACTIVE
+    _send(app, ACTIVATIONS, job_id, DeviceKind.ANY, urgency)
 
 
 def waiting(app: Celery, kind: DeviceKind) -> int:
@@ -82,8 +105,12 @@ def waiting(app: Celery, kind: DeviceKind) -> int:
 
 
 def _send(app: Celery, name: str, argument: str | int, kind: DeviceKind, urgency: Urgency) -> None:
+    _send_to(app, name, argument, queue_name(kind), urgency)
+
+
+def _send_to(app: Celery, name: str, argument: str | int, queue: str, urgency: Urgency) -> None:
     try:
-        app.send_task(name, args=[argument], queue=queue_name(kind), priority=_priority(app, urgency))
+        app.send_task(name, args=[argument], queue=queue, priority=_priority(app, urgency))
     except (OperationalError, RedisError, OSError) as error:
         raise _away(error) from error
 

@@ -42,6 +42,40 @@ class AtlasAnswer(BaseModel):
         return self.state in FINISHED
 
 
+class LayerAnswer(BaseModel):
+    """What a layer answered, and the names of its files."""
+
+    layer: str
+    order: int
+    grid: str = ""
+    data: str = ""
+
+
+class JobResult(BaseModel):
+    """What came of activations."""
+
+    layers: list[LayerAnswer] = []
+    ended: str = ""
+
+
+class JobAnswer(BaseModel):
+    """Activations of a picture or a video."""
+
+    id: str
+    kind: Literal["picture", "recording"]
+    network: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    done: int = 0
+    total: int | None = None
+    error: str | None = None
+    result: JobResult = JobResult()
+    links: dict[str, str] = {}
+
+    @property
+    def finished(self) -> bool:
+        return self.state not in ("queued", "running")
+
+
 class ProbeSetAnswer(BaseModel):
     """One probe set."""
 

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 import httpx
 
-from cli.answers import AddedAnswer, AtlasAnswer, ProbeSetAnswer
+from cli.answers import AddedAnswer, AtlasAnswer, JobAnswer, ProbeSetAnswer
 from core.errors import BadSetting, DeepvisError, NotReady, UnknownProbeSet, nearest
 from core.settings import Settings
 
@@ -136,14 +137,43 @@ class Client:
         Raises:
             ApiProblem: the wish cannot be fulfilled, or no worker looked at the network within `DESCRIBE_SECONDS`.
         """
-        until = time.monotonic() + DESCRIBE_SECONDS
-        while True:
-            try:
-                return AtlasAnswer.model_validate(self.post("/atlases", wish))
-            except ApiProblem as problem:
-                if problem.kind != "not-described" or time.monotonic() > until:
-                    raise
-            wait(1.0)
+        return AtlasAnswer.model_validate(_until_described(lambda: self.post("/atlases", wish), wait))
+
+    def send_file(
+        self, group: str, field: str, path: Path, fields: dict[str, str], wait: Callable[[float], None] = time.sleep
+    ) -> JobAnswer:
+        """Send a file with `fields` beside it to /api/v1/`group`; waits as `submit` does, and raises as it does."""
+
+        def send() -> dict[str, Any]:
+            with path.open("rb") as file:
+                answer = self.request("POST", f"/api/v1/{group}", files={field: (path.name, file)}, data=fields)
+            return cast(dict[str, Any], answer.json())
+
+        return JobAnswer.model_validate(_until_described(send, wait))
+
+    def job(self, group: str, job_id: str) -> JobAnswer:
+        """The activations or recording `job_id` as they are now."""
+        return JobAnswer.model_validate(self.get(f"/{group}/{job_id}"))
+
+    def save(self, address: str, path: Path) -> None:
+        """Write what is at `address` to a file, whole or not at all, a piece at a time.
+
+        Raises:
+            NotReady: nobody answers.
+            ApiProblem: the service says no, and why.
+        """
+        partial = path.with_name(f"{path.name}.part")
+        try:
+            with self._http.stream("GET", address) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _problem(response)
+                with partial.open("wb") as file:
+                    for piece in response.iter_bytes():
+                        file.write(piece)
+        except httpx.RequestError as error:
+            raise self._away(error) from error
+        partial.replace(path)
 
     def _expect_service(self) -> None:
         """Return if a deepvis service answers.
@@ -180,8 +210,23 @@ class Client:
         try:
             return self._http.request(method, path, **parts)
         except httpx.RequestError as error:
-            remedy = "Start one with `deepvis up`, or say where it is with DEEPVIS_URL."
-            raise NotReady(f"No deepvis service answers at {self.url} ({error}).", remedy) from error
+            raise self._away(error) from error
+
+    def _away(self, error: httpx.RequestError) -> NotReady:
+        remedy = "Start one with `deepvis up`, or say where it is with DEEPVIS_URL."
+        return NotReady(f"No deepvis service answers at {self.url} ({error}).", remedy)
+
+
+def _until_described(send: Callable[[], dict[str, Any]], wait: Callable[[float], None]) -> dict[str, Any]:
+    """What `send` gives, tried again each second while a worker must look at the network first."""
+    until = time.monotonic() + DESCRIBE_SECONDS
+    while True:
+        try:
+            return send()
+        except ApiProblem as problem:
+            if problem.kind != "not-described" or time.monotonic() > until:
+                raise
+        wait(1.0)
 
 
 def _checked(url: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cli.activations import activations, record
 from cli.atlases import atlas, cancel, retry, weigh
 from cli.database import db
 from cli.doctor import doctor
@@ -63,7 +64,7 @@ def main(debug: bool) -> None:
 
 
 COMMANDS = (
-    *(up, demo, atlas, status, cancel, retry, weigh, networks, layers, probe),
+    *(up, demo, atlas, status, cancel, retry, weigh, activations, record, networks, layers, probe),
     *(worker, api, db, store_group, tokens, health, doctor),
 )
 for command in COMMANDS:

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--live", is_flag=True, help="Serve live activations, and nothing else.")
 @click.pass_context
-def worker(ctx: click.Context) -> None:
+def worker(ctx: click.Context, live: bool) -> None:
     """Run one worker: it plans atlases and makes pictures.
 
     It computes on a GPU if there is one, else on the CPU. Start one for each device, on any machine that reaches the
@@ -21,7 +22,7 @@ def worker(ctx: click.Context) -> None:
     from workers.main import run
 
     warn_of_unknown_settings()
-    ctx.exit(run(connected_settings()))
+    ctx.exit(run(connected_settings(), live=live))
 
 
 @click.command()

@@ -53,6 +53,7 @@ def running_stack(settings: Settings, *, verbose: bool = False) -> Iterator[Stac
             supervisor.start("web", _deepvis("api"), env)
             grace_seconds = settings.stop_seconds + WORKER_MARGIN_SECONDS
             supervisor.start("worker", _deepvis("worker"), env, grace_seconds=grace_seconds)
+            supervisor.start("live", _deepvis("worker", "--live"), env, grace_seconds=grace_seconds)
             _wait_for_web(settings, supervisor)
             broker_url = settings.broker_url
             running.write_note(note, running.Running(pid=os.getpid(), url=settings.resolved_url, broker_url=broker_url))
@@ -109,8 +110,8 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {**usual, **os.environ, **named, "PYTHONUNBUFFERED": "1"}
 
 
-def _deepvis(command: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "cli", command]
+def _deepvis(*command: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "cli", *command]
 
 
 def _wait_for_web(settings: Settings, supervisor: Supervisor) -> None:

@@ -21,8 +21,9 @@ verbose_option = click.option("--verbose", "-v", is_flag=True, help="Show every 
 def up(port: int | None, verbose: bool) -> None:
     """Run everything on this machine until Ctrl-C.
 
-    That is the database, the pictures, Redis, one worker and the web server. Redis is started for you unless
-    DEEPVIS_BROKER_URL names one. Everything is kept in DEEPVIS_HOME; atlases that are not finished go on the next time.
+    That is the database, the pictures, Redis, one worker, one for live activations, and the web server. Redis is
+    started for you unless DEEPVIS_BROKER_URL names one. Everything is kept in DEEPVIS_HOME; atlases that are not
+    finished go on the next time.
     """
     from cli.service import given
     from cli.stack import running_stack, say

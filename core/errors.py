@@ -67,6 +67,12 @@ class NotDescribed(NotReady):
         self.network = network
 
 
+class NoLiveWorker(NotReady):
+    """Nobody serves a live session just now."""
+
+    slug, title = "no-live-worker", "No worker serves this live session"
+
+
 class StoreUnavailable(NotReady):
     """The picture store cannot be used just now (full, read-only, no permission, unreachable): no work's own fault."""
 
@@ -123,6 +129,12 @@ class BadArchive(InvalidRequest):
     slug, title = "bad-archive", "The archive cannot be read"
 
 
+class BadVideo(InvalidRequest):
+    """A video file that is broken, of a format that is not taken, holds no pictures, or is over a limit."""
+
+    slug, title = "bad-video", "The video cannot be read"
+
+
 class BadNetwork(InvalidRequest):
     """A network that cannot be built, traced or run."""
 
@@ -151,6 +163,16 @@ class Cancelled(DeepvisError):
     """The work was given up because its atlas was cancelled or the worker is stopping."""
 
     slug, title = "cancelled", "Cancelled"
+
+
+def by_slug(slug: str) -> type[DeepvisError]:
+    """The class of that slug, for an error that comes from another process; `InvalidRequest` if there is none."""
+    known = [DeepvisError]
+    for kind in known:
+        if kind.slug == slug:
+            return kind
+        known += kind.__subclasses__()
+    return InvalidRequest
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

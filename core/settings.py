@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path("~/.local/share/deepvis"), description="folder of everything kept on this machine")
     database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite in the home folder")
     broker_url: str = Field(default="redis://127.0.0.1:6379/0", description="Celery broker; `up` starts its own Redis")
+    live_url: str = Field(
+        default="", description="Redis that live activations go through; empty: the broker, where that is a Redis"
+    )
     store_url: str = Field(
         default="", description="picture store, file:///folder or s3://bucket/prefix; empty: a folder in the home"
     )
@@ -54,7 +57,7 @@ class Settings(BaseSettings):
         description="comma-separated addresses or networks of reverse proxies that are believed, as those on this "
         "machine are, about the scheme and the client of what they pass on",
     )
-    web_threads: int = Field(default=16, ge=2, le=256, description="threads of the web server")
+    web_threads: int = Field(default=32, ge=2, le=256, description="threads of the web server")
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="largest request body")
     max_picture_bytes: int = Field(default=20_000_000, ge=1, description="largest picture file that is read")
     max_picture_pixels: int = Field(
@@ -72,6 +75,18 @@ class Settings(BaseSettings):
     )
     max_checkpoint_bytes: int = Field(
         default=2_147_483_648, ge=1, description="largest checkpoint file that is read, in memory as a whole"
+    )
+    max_video_bytes: int = Field(default=200_000_000, ge=1, description="largest video file that is read")
+    max_video_pixels: int = Field(
+        default=9_000_000, ge=1, description="largest frame of a video that is decoded, in pixels"
+    )
+    max_video_frames: int = Field(default=20_000, ge=1, description="frames of a video that are read, no more")
+    max_video_seconds: float = Field(default=1200.0, gt=0, description="longest video that is taken")
+    max_recording_bytes: int = Field(
+        default=4_000_000_000, ge=1, description="numbers that one recording may keep, all its layers together"
+    )
+    max_open_activations: int = Field(
+        default=32, ge=1, description="activation jobs of one owner that may be unfinished at once"
     )
     requests_per_minute: int = Field(
         default=600, ge=1, le=100_000, description="requests a minute with one token, unless the token says otherwise"

@@ -11,7 +11,7 @@ import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from PIL import Image, ImageOps
@@ -20,7 +20,9 @@ from core.errors import BadPicture
 from core.picture_formats import NAMES, Broken, Extent, Format, format_of
 from core.settings import Settings
 
-_UNDECLARED = {"", "application/octet-stream"}
+UNDECLARED = {"", "application/octet-stream"}
+DEFAULT_MILLISECONDS = 100
+"""For which a frame is shown that does not say it."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class Limits:
     most_bytes: int
     most_pixels: int  # of all frames together
     most_frames: int
+    most_frame_pixels: int | None = None  # of one frame; None: no more than of all together
+
+    def of_frames(self, most_pixels: int) -> "Limits":
+        """The same, with no frame larger than that."""
+        return replace(self, most_frame_pixels=most_pixels)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -58,12 +65,26 @@ def read_frames(
     data: bytes, limits: Limits, *, filename: str = "", media_type: str = "", shorter_side: int = 0
 ) -> Iterator[Image.Image]:
     """Every frame of the picture in `data`, one at a time, each as `read_upload` gives it; raises as that does."""
+    frames, _ = read_timed_frames(data, limits, filename=filename, media_type=media_type, shorter_side=shorter_side)
+    return (image for image, _ in frames)
+
+
+def read_timed_frames(
+    data: bytes, limits: Limits, *, filename: str = "", media_type: str = "", shorter_side: int = 0
+) -> tuple[Iterator[tuple[Image.Image, float]], int]:
+    """Every frame with the seconds for which it is shown, one at a time, and how many there are; as `read_frames`."""
     if len(data) > limits.most_bytes:
         raise BadPicture(f"The picture has {len(data)} bytes.", f"At most {limits.most_bytes} are accepted.")
     kind = _format(data)
     _check_declared(kind, filename, media_type)
     extent = _extent(data, kind, limits)
-    with _guarded(), Image.open(io.BytesIO(data[: extent.end]), formats=[kind.name]) as image:
+    return _decoded(data[: extent.end], kind, extent, limits, shorter_side), extent.frames
+
+
+def _decoded(
+    data: bytes, kind: Format, extent: Extent, limits: Limits, shorter_side: int
+) -> Iterator[tuple[Image.Image, float]]:
+    with _guarded(), Image.open(io.BytesIO(data), formats=[kind.name]) as image:
         _check_pixels(image, extent.frames, limits)
         if shorter_side:
             _draft(image, shorter_side)
@@ -71,7 +92,7 @@ def read_frames(
             if number:
                 image.seek(number)
                 _check_pixels(image, extent.frames, limits)  # a frame may be larger than the first
-            yield _clean(image)
+            yield _clean(image), float(image.info.get("duration") or DEFAULT_MILLISECONDS) / 1000
 
 
 def read_file(path: Path, limits: Limits) -> Image.Image:
@@ -131,7 +152,7 @@ def _check_declared(kind: Format, filename: str, media_type: str) -> None:
     declared = media_type.partition(";")[0].strip().lower()
     if suffix and suffix not in kind.suffixes:
         raise BadPicture(f"The file is called {suffix} and is a {kind.name}.", f"Call it {kind.suffixes[0]}.")
-    if declared not in {*_UNDECLARED, *kind.media_types}:
+    if declared not in {*UNDECLARED, *kind.media_types}:
         raise BadPicture(f"The file is sent as {declared} and is a {kind.name}.", f"Send it as {kind.media_types[0]}.")
 
 
@@ -150,12 +171,17 @@ def _extent(data: bytes, kind: Format, limits: Limits) -> Extent:
 
 
 def _check_pixels(image: Image.Image, frames: int, limits: Limits) -> None:
-    if image.width * image.height * frames > limits.most_pixels:
+    pixels = image.width * image.height
+    if pixels * frames > limits.most_pixels or pixels > (limits.most_frame_pixels or pixels):
         times = f" in {frames} frames" if frames > 1 else ""
         raise BadPicture(
             f"The picture has {image.width} x {image.height} pixels{times}.",
-            f"At most {limits.most_pixels} pixels are accepted; scale it down.",
+            f"At most {_most_pixels(limits)} pixels are accepted; scale it down.",
         )
+
+
+def _most_pixels(limits: Limits) -> int:
+    return min(limits.most_pixels, limits.most_frame_pixels or limits.most_pixels)
 
 
 # --- decoding ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from functools import cache
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from core.live import LIVE_QUEUE
 from core.specs import DeviceKind
 from db import clock
 from db.bulk import Insert, insert_on
@@ -81,14 +82,17 @@ def forget(session: Session, *, silent_seconds: float = FORGET_SECONDS) -> int:
 
 
 def live(session: Session, within_seconds: float) -> Counter[DeviceKind]:
-    """How many workers of each kind have reported within the last `within_seconds` and have not stopped."""
+    """How many workers of each kind have reported within the last `within_seconds` and have not stopped.
+
+    Live workers, which take no shards, are not among them.
+    """
     rows = session.connection().execute(_LIVE, {"since": -within_seconds})
     return Counter({DeviceKind(kind): n for kind, n in rows})
 
 
 _LIVE = (
     select(Worker.device_kind, func.count())
-    .where(Worker.stopped_at.is_(None), Worker.heartbeat_at >= clock.later("since"))
+    .where(Worker.stopped_at.is_(None), Worker.heartbeat_at >= clock.later("since"), Worker.queues != LIVE_QUEUE)
     .group_by(Worker.device_kind)
 )
 

@@ -1,5 +1,7 @@
 """Regularised gradient ascent on pixels, many units in one batch (Yosinski et al. 2015, section 3)."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,8 @@ def pixel_ascent(batch: Batch, method: PixelMethod) -> Outcome:
     sign, steps = batch.objective.sign, batch.objective.recipe.steps
     for step in range(steps):
         batch.on_step(step)
+        if batch.on_picture:
+            batch.on_picture(step, partial(_picture, batch, x))
         if method.clamp:
             x = x.clamp(low, high)
         a, strongest, g = value_and_gradient(batch, x)  # (N,), (N,), (N, C, H, W)
@@ -34,8 +38,12 @@ def pixel_ascent(batch: Batch, method: PixelMethod) -> Outcome:
         g = g.masked_fill_(seen.broken.view(-1, 1, 1, 1), 0)
         x = x + step_rate(method.step, g, a if sign > 0 else 1 - a, step / steps) * g
         x = regularise(x, g, method, step)
-    picture = (best + batch.scale.mean_pixel).clamp(0, 255)
-    return seen.outcome(picture, seen.best_step, dead)
+    return seen.outcome(_picture(batch, best), seen.best_step, dead)
+
+
+def _picture(batch: Batch, x: Tensor) -> Tensor:
+    """Pixel units as pictures in 0..255."""
+    return (x + batch.scale.mean_pixel).clamp(0, 255)
 
 
 def regularise(x: Tensor, g: Tensor, method: PixelMethod, step: int) -> Tensor:

@@ -42,6 +42,8 @@ class Batch:
     shape: tuple[int, int, int]  # (C, H, W) of one image: the units' window
     addresses: Sequence[Address]  # N of them
     on_step: Callable[[int], None]  # called before each step with its number; what it raises ends the ascent
+    # Called before each step with its number, and with what gives the pictures (N, C, H, W) in 0..255 as they are then.
+    on_picture: Callable[[int, Callable[[], Tensor]], None] | None = None
 
     @property
     def device(self) -> torch.device:

@@ -124,6 +124,23 @@ class Engine:
         if on_progress:
             on_progress(1.0)
 
+    def grow(
+        self, layer: LayerInfo, recipe: Recipe, unit: int, on_picture: Callable[[int, Callable[[], Pixels]], None]
+    ) -> PreferredPicture:
+        """The preferred picture of one unit, shown as it grows.
+
+        Args:
+            layer, recipe: as of `preferred_pictures`.
+            unit: of the layer.
+            on_picture: called before each step with its number and with what gives the picture (H, W, C) as it is
+                then; what it raises ends the ascent.
+        """
+
+        def pass_on(step: int, picture: Callable[[], Tensor]) -> None:
+            on_picture(step, lambda: _pixels(picture())[0])
+
+        return self._batch(layer, recipe, [(unit, 0)], _ignore, pass_on)[0]
+
     def seconds_per_image_step(self, layer: LayerInfo) -> float:
         """One image's share of a forward and backward pass to `layer`, in seconds, measured on a quarter of a batch.
 
@@ -280,7 +297,12 @@ class Engine:
         return rows // 2
 
     def _batch(
-        self, layer: LayerInfo, recipe: Recipe, rows: Sequence[tuple[int, int]], on_step: Callable[[int], None]
+        self,
+        layer: LayerInfo,
+        recipe: Recipe,
+        rows: Sequence[tuple[int, int]],
+        on_step: Callable[[int], None],
+        on_picture: Callable[[int, Callable[[], Tensor]], None] | None = None,
     ) -> list[PreferredPicture]:
         start = time.perf_counter()
         units = [unit for unit, _ in rows]
@@ -288,14 +310,14 @@ class Engine:
         addresses = [(layer.name, unit, seed) for unit, seed in rows]
         with capture(self.module, layer.read_at) as reader:
             objective = self._objective(reader.run, layer, units, recipe)
-            batch = Batch(objective, self.scale, self._shape(layer), addresses, on_step)
+            batch = Batch(objective, self.scale, self._shape(layer), addresses, on_step, on_picture)
             if isinstance(recipe.method, FourierMethod):
                 outcome = fourier_ascent(batch, recipe.method)
             else:
                 outcome = pixel_ascent(batch, recipe.method)
         pixels = outcome.picture.nan_to_num().round().to(torch.uint8)
         activations = self._activations(layer, recipe, units, pixels)
-        finished = pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        finished = _pixels(pixels)
         share = (time.perf_counter() - start) / len(rows)
         return _pictures(rows, finished, activations, outcome, share)
 
@@ -323,6 +345,12 @@ class Engine:
 
     def _shape(self, layer: LayerInfo) -> tuple[int, int, int]:
         return self.network.input_shape[0], layer.window.height, layer.window.width
+
+
+def _pixels(pictures: Tensor) -> Pixels:
+    """(N, H, W, C) from (N, C, H, W) in 0..255."""
+    whole = pictures.detach().nan_to_num().round().to(torch.uint8)
+    return whole.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def _ignore(step: int) -> None:

@@ -7,6 +7,7 @@ it through one random affine view and takes one step of Adam (Kingma and Ba 2015
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -117,12 +118,19 @@ def fourier_ascent(batch: Batch, method: FourierMethod) -> Outcome:
     seen = Tracker.start(len(p), batch.device)
     for step in range(steps):
         batch.on_step(step)
+        if batch.on_picture:
+            batch.on_picture(step, partial(_picture, canvas, p, batch.shape))
         a, strongest, g = _value_and_gradient(batch, canvas, p, moves[step])
         seen.see(step, a * batch.objective.sign, strongest, g)
         p = adam.climb(p, g.masked_fill_(seen.broken.view(-1, 1, 1, 1, 1), 0))
-    picture = 255 * canvas.centre(canvas.paint(p), batch.shape)
+    picture = _picture(canvas, p, batch.shape)
     # Views differ too much for their activations to be compared: the last canvas is the result.
     return seen.outcome(picture, torch.full_like(seen.best_step, steps - 1), dead)
+
+
+def _picture(canvas: Canvas, p: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """The unmoved view of coefficients, in 0..255."""
+    return 255 * canvas.centre(canvas.paint(p), shape)
 
 
 def _value_and_gradient(batch: Batch, canvas: Canvas, p: Tensor, moves: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -262,13 +262,13 @@ class Installation:
 
 
 class Worker:
-    """A worker process, `module` started with `env`; a context manager that leaves nothing behind."""
+    """A worker process, `module` started with `env` and arguments; a context manager that leaves nothing behind."""
 
-    def __init__(self, env: dict[str, str], module: str = "workers.main") -> None:
+    def __init__(self, env: dict[str, str], module: str = "workers.main", *arguments: str) -> None:
         self.log_path = Path(tempfile.mkstemp(prefix="deepvis-worker-", suffix=".log")[1])
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [sys.executable, "-m", module, *arguments],
                 cwd=ROOT,
                 env=env,
                 stdout=log,

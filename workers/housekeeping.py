@@ -17,7 +17,7 @@ from broker import messages
 from core.errors import NotReady
 from core.settings import Settings
 from core.specs import DeviceKind
-from db import chores, dispatch, forgetting, networks, planning, searches, workers
+from db import activations, chores, dispatch, forgetting, networks, planning, searches, workers
 from workers.ledger import LOCK_SECONDS, Ledger
 from workers.troubles import Troubles
 
@@ -116,7 +116,7 @@ class Housekeeper(threading.Thread):
                 forgetting.forget_deleted(session)
 
     def _resend_control(self) -> None:
-        """Ask again for plans, descriptions and searches whose message or worker got lost."""
+        """Ask again for plans, descriptions, searches and activations whose message or worker got lost."""
         with self._sessions() as session:
             live = self._live(session)
         with self._sessions.begin(lock_seconds=LOCK_SECONDS) as session:
@@ -134,6 +134,14 @@ class Housekeeper(threading.Thread):
         for search_id in unanswered:
             log.info("search %s: asked for again", search_id)
             messages.send_search(self._celery, search_id)
+        self._resend_activations()
+
+    def _resend_activations(self) -> None:
+        with self._sessions.begin(lock_seconds=LOCK_SECONDS) as session:
+            unanswered = activations.take_unanswered(session)
+        for job_id, kind in unanswered:
+            log.info("activations %s: asked for again", job_id)
+            messages.send_activations(self._celery, job_id, kind)
 
     def _dispatch(self) -> None:
         """Keep a few messages for every live worker in the broker, whatever the number of shards that wait."""

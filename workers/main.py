@@ -14,6 +14,7 @@ from celery.exceptions import SecurityWarning
 
 from broker.app import make_celery, queues_of, transport
 from core.errors import DeepvisError
+from core.live import LIVE_QUEUE
 from core.settings import Settings, load_settings
 from store import PictureStore
 from workers import logs
@@ -39,8 +40,8 @@ def make_networks(settings: Settings, store: PictureStore) -> Engines:
     return Networks(settings, store)
 
 
-def run(settings: Settings, make_engines: MakeEngines = make_networks) -> int:
-    """Work until told to stop; the exit status.
+def run(settings: Settings, make_engines: MakeEngines = make_networks, *, live: bool = False) -> int:
+    """Work until told to stop; the exit status. A live worker serves live sessions and does nothing else.
 
     SIGTERM and Ctrl-C finish the shard at hand within `settings.stop_seconds` or give it back.
 
@@ -58,7 +59,7 @@ def run(settings: Settings, make_engines: MakeEngines = make_networks) -> int:
     settings = settle_device(settings)
     app = make_celery(settings)
     stop = StopFlag()
-    child = Child(settings, app, stop, make_engines)
+    child = Child(settings, app, stop, make_engines, live=live)
     register(app, child)
     starter = _starter(child, stop)
     ender = _ender(stop, settings.stop_seconds)
@@ -72,7 +73,7 @@ def run(settings: Settings, make_engines: MakeEngines = make_networks) -> int:
         app.steps["consumer"].add(CreditGuard)
     worker = app.Worker(
         hostname=f"deepvis-{os.getpid()}@{socket.gethostname()}",
-        queues=list(queues_of(kind_of(settings))),
+        queues=[LIVE_QUEUE] if live else list(queues_of(kind_of(settings))),
         loglevel=logging.getLevelNamesMapping()[settings.log_level],
         without_gossip=True,
         without_mingle=True,
@@ -111,9 +112,9 @@ def _ender(stop: StopFlag, stop_seconds: float) -> Any:
 
 
 def main() -> int:
-    """Entry of `python -m workers.main`, with settings from the environment."""
+    """Entry of `python -m workers.main [--live]`, with settings from the environment."""
     try:
-        return run(load_settings())
+        return run(load_settings(), live="--live" in sys.argv[1:])
     except DeepvisError as error:
         sys.stderr.write(f"deepvis worker: {error}\n")
         return 2

@@ -13,6 +13,7 @@ from celery import Celery
 
 from broker.app import queues_of
 from broker.messages import send_describe
+from core.live import LIVE_QUEUE
 from core.logs import identify
 from core.settings import Settings
 from db import networks as network_commands
@@ -37,8 +38,12 @@ CATALOGUE_RETRY_SECONDS = 5.0
 class Runtime:
     """Database, store, engines and background threads of one child; `close` ends them in order."""
 
-    def __init__(self, settings: Settings, celery: Celery, stop: StopFlag, make_engines: MakeEngines) -> None:
+    def __init__(
+        self, settings: Settings, celery: Celery, stop: StopFlag, make_engines: MakeEngines, *, live: bool = False
+    ) -> None:
         self.settings = settings
+        self.live = live
+        self.viewers = 0  # that it serves now, where it is a live worker
         self.celery = celery
         self.stop = stop
         self.version = version("deepvis")
@@ -53,6 +58,7 @@ class Runtime:
         self.metrics = WorkerMetrics()
         self.metrics_server = MetricsServer(settings, self.metrics.registry)
         self.committer = Committer(self.ledger, self.store, self.held, self.metrics, self.housekeeper.wake)
+        self.doing = ""  # what it does that is no shard, for people
         self._closing = threading.Event()
 
     def start(self) -> None:
@@ -67,7 +73,7 @@ class Runtime:
             "deepvis worker ready: device=%s threads=%d queues=%s %s id=%s pid=%d",
             self.engines.device_name,
             self.engines.threads,
-            ",".join(queues_of(self.engines.kind)),
+            ",".join(self.queues),
             versions,
             self.ledger.worker_id,
             os.getpid(),
@@ -82,21 +88,27 @@ class Runtime:
         self.metrics_server.close()
         self.ledger.close()
 
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Where this worker's messages come from."""
+        return (LIVE_QUEUE,) if self.live else queues_of(self.engines.kind)
+
     @cached_property
     def _versions(self) -> dict[str, str]:
         return {"deepvis": self.version, **self.engines.versions, "celery": version("celery")}
 
     def _beat(self) -> WorkerBeat:
         busy = [describe_work(held.lease) for held in self.held.all()]
+        busy += [f"live, viewers: {self.viewers}"] if self.viewers else []
         return WorkerBeat(
             id=self.ledger.worker_id,
             host=socket.gethostname(),
             pid=os.getpid(),
             device=self.engines.device_name,
             device_kind=self.engines.kind,
-            queues=",".join(queues_of(self.engines.kind)),
+            queues=",".join(self.queues),
             versions=self._versions,
-            activity="; ".join(busy)[:200] or "idle",
+            activity=("; ".join(busy) or self.doing)[:200] or "idle",
         )
 
     def _announce_networks(self) -> None:

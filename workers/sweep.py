@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from core.errors import Conflict
 from core.settings import Settings
-from db import clock, leases, workers
+from db import activations, clock, leases, workers
 from db.queries import blobs, probe_sets
 from db.session import Sessions
 from store import Entry, PictureStore
@@ -52,7 +52,7 @@ def check_grace(sessions: Sessions, settings: Settings, grace_seconds: float) ->
     _refuse(alive, f"{alive} workers", least, "stop them first")
     _reap(sessions, settings.max_attempts)
     with sessions() as session:
-        held = leases.count_held(session)
+        held = leases.count_held(session) + activations.count_held(session)
         filling = probe_sets.count_filling(session)
     _refuse(held, f"{held} leases of workers that do not answer", least, "wait until they have run out")
     _refuse(filling, f"{filling} probe sets that are being filled", least, "finish or delete them")
@@ -64,6 +64,8 @@ def _reap(sessions: Sessions, max_attempts: int) -> None:
     for atlas_id in found:
         with sessions.begin() as session:
             leases.reap_expired(session, atlas_id, max_attempts)
+    with sessions.begin() as session:
+        activations.end_expired(session)
 
 
 def _refuse(count: int, who: str, least: float, remedy: str) -> None:

@@ -23,11 +23,14 @@ log = logging.getLogger(__name__)
 class Child:
     """Holds what the pool's child works with; the parent makes it, and never starts it."""
 
-    def __init__(self, settings: Settings, celery: Celery, stop: StopFlag, make_engines: MakeEngines) -> None:
+    def __init__(
+        self, settings: Settings, celery: Celery, stop: StopFlag, make_engines: MakeEngines, *, live: bool = False
+    ) -> None:
         self._settings = settings
         self._celery = celery
         self._stop = stop
         self._make_engines = make_engines
+        self._live = live
         self._runtime: Runtime | None = None
 
     @property
@@ -40,7 +43,7 @@ class Child:
         """Import torch and start the background threads (signal worker_process_init)."""
         from workers.runtime import Runtime
 
-        self._runtime = Runtime(self._settings, self._celery, self._stop, self._make_engines)
+        self._runtime = Runtime(self._settings, self._celery, self._stop, self._make_engines, live=self._live)
         self._runtime.start()
 
     def close(self, **_signal: Any) -> None:
@@ -77,6 +80,19 @@ def register(app: Celery, child: Child) -> None:
 
         with log_context(shard=shard_id):
             _run(lambda: run_shard(child.runtime, shard_id), f"shard {shard_id}")
+
+    @app.task(name=messages.ACTIVATIONS)  # type: ignore[untyped-decorator]
+    def activations(job_id: str) -> None:
+        from workers.activations import run_job
+
+        with log_context(activations=job_id):
+            _run(lambda: run_job(child.runtime, job_id), f"activations {job_id}")
+
+    @app.task(name=messages.LIVE)  # type: ignore[untyped-decorator]
+    def live(session_id: str) -> None:
+        from workers.live import serve
+
+        _run(lambda: serve(child.runtime), f"live session {session_id} and whoever else waits")
 
 
 def _run(work: Callable[[], None], what: str) -> None:

@@ -104,7 +104,7 @@ def home() -> str:
     return render_template(
         "home.html",
         **shown,
-        live_address="/live",
+        live_address="/home/live",
         section="home",
         networks=cards,
         hero_tiles=HERO_TILES,
@@ -117,12 +117,12 @@ def home() -> str:
     )
 
 
-@blueprint.get("/live")
+@blueprint.get("/home/live")
 def home_live() -> str:
     """The part of the home page that changes by itself."""
     with services().sessions() as session:
         shown = _listed(list_atlases(session, limit=HOME_ATLASES))
-    return render_template("live_atlases.html", **shown, live_address="/live")
+    return render_template("live_atlases.html", **shown, live_address="/home/live")
 
 
 @blueprint.get("/atlases")
@@ -237,6 +237,16 @@ def unit(name: str, layer_name: str, number: int) -> str:
         above=across(one, above, style, seed),
         below=across(one, below, style, seed),
     )
+
+
+@blueprint.get("/live")
+def live() -> str:
+    """What a network makes of a camera, pictures or a video; its script does the rest through the REST API."""
+    with services().sessions() as session:
+        known = network_names(session)
+        cards = network_cards(session)
+    suggested = request.args.get("network") or next((card.name for card in cards), "demo")
+    return render_template("live.html", section="live", known=known, suggested=suggested)
 
 
 # --- workers and search ------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from api.security.callers import may
 from api.security.forgery import is_own_or_no_page
 from api.services import services
 from broker import messages
+from core.activation_specs import ActivationKind
 from core.errors import NotDescribed, NotReady
 from core.specs import DeviceKind, Scope
 from db import networks
@@ -22,6 +23,11 @@ log = logging.getLogger(__name__)
 def ask_for_plan(atlas_id: str, device_kind: str) -> None:
     """Tell a worker on a device of the atlas's kind that it waits to be planned."""
     _tell(partial(messages.send_plan, device_kind=DeviceKind(device_kind)), atlas_id)
+
+
+def ask_for_activations(job_id: str, kind: ActivationKind) -> None:
+    """Tell a worker that a picture or a video waits to be looked at."""
+    _tell(partial(messages.send_activations, kind=kind), job_id)
 
 
 def ask_for_description(network: str) -> None:

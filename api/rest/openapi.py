@@ -22,8 +22,10 @@ TAGS = [
     {"name": "Atlases", "description": "Asking for pictures, and how far that is"},
     {"name": "Units", "description": "What came of it, unit by unit"},
     {"name": "Pictures", "description": "The pictures and their thumbnails"},
+    {"name": "Live", "description": "What a network makes of pictures as they come"},
     {"name": "Probe sets", "description": "Named collections of images to put before a network"},
     {"name": "Answers", "description": "What units answer to in the images of a probe set, and searches by it"},
+    {"name": "Activations", "description": "What a picture or a video of yours does to a network"},
     {"name": "Recipes", "description": "How pictures are made"},
     {"name": "Service", "description": "Workers, queues and health"},
 ]
@@ -47,9 +49,12 @@ _IN_ADDRESSES = {
     "recipe": "Name of the recipe",
     "atlas_id": "The atlas's `id`",
     "picture_id": "The picture's `id`",
+    "session_id": "The live session's `id`",
     "set_id": "The probe set's `id`",
     "number": "Number of the image in its set, from 0",
     "search_id": "The search's `id`",
+    "job_id": "The `id` of the activations or the recording",
+    "file": "Name of the file, as in `files`",
     "key": "SHA-256 of the sheet or views, 64 hex digits",
 }
 _BYTES = {"type": "string", "format": "binary"}
@@ -60,6 +65,7 @@ _FILES = {
         },
         **{each.media_types[0]: {"schema": _BYTES} for each in FORMATS},
     },
+    "live.send_frame": {each.media_types[0]: {"schema": _BYTES} for each in FORMATS},
     "sets.add_images": {kind: {"schema": _BYTES} for kind in ARCHIVES["sets.add_images"]},
 }
 """By endpoint: bodies that are files, which APIFlask knows nothing of."""

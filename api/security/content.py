@@ -1,4 +1,4 @@
-"""What a request carries: texts that can be stored, bodies that are JSON and not too large."""
+"""What a request carries: texts that can be stored, bodies that are JSON or a file where one belongs, not too large."""
 
 from typing import cast
 

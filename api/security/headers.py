@@ -8,6 +8,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self'",
+        "media-src 'self' blob:",  # recordings; and a video that the visitor opened, which is played and not sent whole
         "connect-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",

@@ -18,9 +18,22 @@ from api.security import audit, hosts
 from api.services import services
 
 KEY = "deepvis.limits"
-FILES = frozenset({"pictures.show_file", "sheets.show_sheet", "sets.show_image", "sets.show_small", "views.show_view"})
+FILES = frozenset(
+    {
+        "pictures.show_file",
+        "sheets.show_sheet",
+        "sets.show_image",
+        "sets.show_small",
+        "views.show_view",
+        "activations.show_activations_file",
+        "recordings.show_recording_file",
+    }
+)
 FILES_FACTOR = 10
 """So many files may be asked for with each request that is allowed."""
+FRAMES = frozenset({"live.send_frame"})
+FRAMES_FACTOR = 6
+"""So many frames may be sent with each request that is allowed: 60 a second with the usual 600 requests a minute."""
 GUESSES = RateLimitItemPerMinute(10)
 """Wrong tokens from one address that are answered; more are told to wait. A right one never is, whoever guesses beside
 it: a proxy, or a laboratory's gateway, is one address to us."""
@@ -30,7 +43,7 @@ it: a proxy, or a laboratory's gateway, is one address to us."""
 class Rate:
     """Where a token stands."""
 
-    policy: str  # "requests" or "files"
+    policy: str  # "requests", "files" or "frames"
     limit: RateLimitItem
     remaining: int
     seconds: int  # until one more may be sent
@@ -75,8 +88,8 @@ def check_rate() -> None:
     if grant is None:
         return
     most = grant.requests_per_minute or services().settings.requests_per_minute
-    policy = "files" if request.endpoint in FILES else "requests"
-    limit = RateLimitItemPerMinute(most * FILES_FACTOR if policy == "files" else most)
+    policy, factor = _policy(request.endpoint)
+    limit = RateLimitItemPerMinute(most * factor)
     key = (policy, str(grant.token_id))
     allowed = counter().limiter.hit(limit, *key)
     remaining = counter().limiter.get_window_stats(limit, *key).remaining
@@ -84,6 +97,13 @@ def check_rate() -> None:
     if not allowed:
         detail = f"The token {grant.name!r} may ask for {limit.amount} {policy} a minute."
         raise TooManyRequests(detail, f"Wait {g.rate.seconds} s.", g.rate.seconds)
+
+
+def _policy(endpoint: str | None) -> tuple[str, int]:
+    """Which bucket counts a request, and how many times as much it holds."""
+    if endpoint in FILES:
+        return "files", FILES_FACTOR
+    return ("frames", FRAMES_FACTOR) if endpoint in FRAMES else ("requests", 1)
 
 
 def add_headers(response: Response) -> Response:

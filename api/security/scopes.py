@@ -24,6 +24,9 @@ CHANGES = {
     "atlases.retry_atlas": Scope.SUBMIT,
     "atlases.weigh_atlas": Scope.SUBMIT,
     "networks.describe_network": Scope.SUBMIT,
+    "live.open_session": Scope.SUBMIT,  # it takes a worker's time
+    "live.send_frame": Scope.SUBMIT,  # of one's own session
+    "live.close_session": Scope.SUBMIT,
     "sets.begin_set": Scope.SUBMIT,
     "sets.add_images": Scope.SUBMIT,  # to one's own; everybody's: admin
     "sets.finish_set": Scope.SUBMIT,
@@ -32,6 +35,12 @@ CHANGES = {
     "gallery.delete_probe_set": Scope.SUBMIT,
     "searches.search_by_picture": Scope.SUBMIT,
     "gallery.send_picture": Scope.SUBMIT,
+    "activations.create_activations": Scope.SUBMIT,
+    "activations.cancel_activations": Scope.SUBMIT,  # of one's own, as with atlases
+    "activations.delete_activations": Scope.SUBMIT,
+    "recordings.create_recording": Scope.SUBMIT,
+    "recordings.cancel_recording": Scope.SUBMIT,
+    "recordings.delete_recording": Scope.SUBMIT,
 }
 """By endpoint. A change that is not listed needs the scope "admin"."""
 

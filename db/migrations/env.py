@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from db import probe_models  # noqa: F401  # its tables join the others
+from db import activation_models, probe_models  # noqa: F401  # their tables join the others
 from db.models import Base
 
 context.configure(

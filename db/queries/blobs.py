@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from db.activation_models import ActivationFile
 from db.models import Network, Picture
 from db.probe_models import PassLayer, PassPart, PictureSearch, ProbeImage, ProbeSet, UnitView
 from db.queries.paging import View
@@ -38,6 +39,7 @@ _PLACES = (
     _Place("pass layer", PassLayer.blob, (PassLayer.pass_id, PassLayer.layer_id)),
     _Place("unit view", UnitView.blob, _UNIT),
     _Place("sheet of crops", UnitView.sheet, _UNIT),
+    _Place("activations", ActivationFile.key, (ActivationFile.job_id, ActivationFile.name, ActivationFile.part)),
     _Place("search", PictureSearch.key, (PictureSearch.id,)),
 )
 

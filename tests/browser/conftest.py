@@ -66,6 +66,8 @@ def serve(settings: Settings) -> Iterator[str]:
     server.shutdown()
     thread.join(10)
     server.server_close()
+    if "deepvis.live" in app.extensions:
+        app.extensions["deepvis.live"].asker.close()
     app.extensions["deepvis"].sessions.kw["bind"].dispose()
 
 

@@ -22,7 +22,7 @@ PAGES = (
     "/", "/networks", NETWORK, f"{NETWORK}/layers/classifier.4", f"{NETWORK}/layers/classifier.4/units/3",
     f"{NETWORK}?show=images", f"{NETWORK}/search?label=fish", f"/searches/{SEARCH_DONE}", f"/searches/{SEARCH_WAITS}",
     f"/atlases/{DONE}", f"/atlases/{WITH_FAILURES}", f"/atlases/{LIVE}", "/atlases", "/search?q=a", "/login",
-    "/api/v1/docs", "/problems", "/nowhere",
+    "/api/v1/docs", "/problems", "/nowhere", "/live",
 )  # fmt: skip
 WATCH = """
     window.violations = [];

@@ -19,11 +19,15 @@ from schemathesis.engine.recorder import ScenarioRecorder
 
 from tests.fuzz.seeds import ARCHIVE, Known
 from tests.unit.api.conftest import image_bytes
+from tests.videos import animation
 
 DOCUMENT = "/api/v1/openapi.json"
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "0"))
 """How long to go on with ever new data; 0, as in CI: one round, the same every time."""
 SEED = int(os.environ.get("FUZZ_SEED", "2015"))
+
+# Files that are sent: one that is taken as a picture, one that is taken as a video too, and anything at all.
+schemathesis.openapi.format("binary", one_of(just(animation(3)), just(image_bytes("PNG", 50)), binary(max_size=200)))
 
 # What may be refused although the document allows it, and why: these rules hold between fields or within a text, where
 # JSON Schema either cannot say them or says them so that nobody can read them. The answer says them in words.

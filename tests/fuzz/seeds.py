@@ -6,12 +6,13 @@ from math import inf
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.activation_specs import ActivationKind, ActivationResult
 from core.collection import Found, Skipped, checked, pack
 from core.recipes import BOLD, FOURIER
 from core.settings import load_settings
 from core.specs import ShardSpec
 from core.uploads import limits_of
-from db import atlases, networks, planning, probe_sets, searches
+from db import activations, atlases, networks, planning, probe_sets, searches
 from db.leases import commit_shard, fail_attempt, lease_shard
 from db.models import Picture, Shard
 from db.session import Sessions
@@ -46,6 +47,8 @@ class Known:
     set_id: list[str] = field(default_factory=list)
     number: list[int] = field(default_factory=lambda: [0, 1])
     key: list[str] = field(default_factory=list)
+    job_id: list[str] = field(default_factory=list)
+    file: list[str] = field(default_factory=lambda: ["recording.webm", "input"])
 
 
 def plant(sessions: Sessions, store: PictureStore) -> Known:
@@ -57,6 +60,7 @@ def plant(sessions: Sessions, store: PictureStore) -> Known:
         known.key = [store.put(image_bytes("WEBP", 100)), store.put(b"no picture")]
         _pictures(session, store.put(image_bytes("PNG", 200)), known.key[0])
         known.atlas_id = _atlases(session)
+        known.job_id = _jobs(session, store)
     with sessions.begin() as session:
         known.search_id = _answers(session, store)
     known.set_id = [_probe_set(sessions, store, f"set-{number}") for number in range(PROBE_SETS)]
@@ -122,6 +126,30 @@ def _atlases(session: Session) -> list[str]:
     atlases.request_cancel(session, cancelled)
     running = records.running_atlas(session)
     return [queued.id, unplannable.id, cancelled, running, _ended(session, fail=False), _ended(session, fail=True)]
+
+
+def _jobs(session: Session, store: PictureStore) -> list[str]:
+    """Activations and recordings: waiting, done, failed, cancelled."""
+    ids = []
+    for kind in ActivationKind:
+        wish = activations.ActivationWish(kind=kind, network="tiny", layers=("conv",))
+        for end in ("", "done", "failed", "cancelled"):
+            spec = activations.resolve(session, wish)
+            sent = activations.Sent("walk", [activations.StoredPart(store.put(b"sent"), 4)])
+            job = activations.create(session, spec, sent, owner="local", max_open=records.MAX_OPEN)
+            _end_job(session, job.id, end, sent)
+            ids.append(job.id)
+    return ids
+
+
+def _end_job(session: Session, job_id: str, end: str, sent: activations.Sent) -> None:
+    if end == "cancelled":
+        activations.cancel(session, job_id)
+    elif end and (lease := activations.begin(session, job_id, "token", 60, 3)):
+        if end == "done":
+            activations.finish(session, lease, ActivationResult(frames=1), {"recording.webm": sent.parts})
+        else:
+            activations.fail(session, lease, "out of memory")
 
 
 def _ended(session: Session, *, fail: bool) -> str:

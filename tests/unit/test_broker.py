@@ -51,7 +51,7 @@ def test_a_worker_tries_for_ever_and_never_waits_for_ever(celery):
 
 
 def test_a_queue_for_each_kind_of_device_emptied_by_priority(celery):
-    assert tuple(celery.amqp.queues) == ("deepvis.any", "deepvis.gpu", "deepvis.cpu")
+    assert tuple(celery.amqp.queues) == ("deepvis.any", "deepvis.gpu", "deepvis.cpu", "deepvis.live")
     assert queues_of(DeviceKind.GPU) == ("deepvis.any", "deepvis.gpu")
     assert "queue_order_strategy" not in celery.conf.broker_transport_options  # the queues of a priority take turns
     assert {queue.queue_arguments["x-max-priority"] for queue in celery.amqp.queues.values()} == {HIGHEST_PRIORITY}

@@ -15,7 +15,7 @@ from tests.conftest import ROOT, missing_part
 from tests.unit.deployment import COMPOSE, KUBERNETES, check_command, deepvis_commands, interpolated, services
 
 BASE, GPU = COMPOSE
-OURS = ["migrate", "api", "worker"]
+OURS = ["migrate", "api", "worker", "live"]
 DEPLOYMENT = [
     ROOT / "Dockerfile",
     *COMPOSE,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from core.errors import BadNetwork, Cancelled
-from core.recipes import BOLD, DEFAULT_RECIPES, SOFT
+from core.recipes import BOLD, DEFAULT_RECIPES, FOURIER, SOFT
 from core.specs import PixelMethod, Recipe
 from deepvis.engine import Engine
 from deepvis.layers import describe
@@ -215,3 +215,16 @@ def test_what_a_step_costs_whatever_its_size_is_shared_by_a_batch() -> None:
 def test_a_cpu_keeps_no_further_copy_of_the_network() -> None:
     network, _ = smooth_network()
     assert Engine(network).reference is network.module
+
+
+@pytest.mark.parametrize("recipe", [FOURIER, BOLD], ids=lambda r: r.name)
+def test_a_picture_that_is_watched_is_the_same_picture(recipe: Recipe) -> None:
+    network, info = smooth_network()
+    engine, layer = Engine(network), info.layers[1]
+    seen: list[tuple[int, np.ndarray]] = []
+    grown = engine.grow(layer, _few(recipe), 2, lambda step, picture: seen.append((step, picture())))
+    (plain,) = engine.preferred_pictures(layer, _few(recipe), [(2, 0)])
+    assert np.array_equal(grown.pixels, plain.pixels)
+    assert [step for step, _ in seen] == list(range(12))
+    assert all(pixels.shape == plain.pixels.shape and pixels.dtype == np.uint8 for _, pixels in seen)
+    assert not np.array_equal(seen[0][1], seen[-1][1])

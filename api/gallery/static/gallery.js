@@ -110,9 +110,9 @@ function keepLive(region) {
 
 // --- actions: the REST API by script ------------------------------------------------
 
-async function post(address, body, headers = {}) {
+async function post(address, body, headers = {}, method = "POST") {
   const answer = await fetch(address, {
-    method: "POST",
+    method,
     headers: { "Content-Type": "application/json", Accept: "application/json", ...headers },
     body: JSON.stringify(body),
   });
@@ -132,8 +132,9 @@ function bindButtons(within = document) {
       const answer = $(button.dataset.answer);
       button.disabled = true;
       try {
-        await post(button.dataset.post, {});
-        location.reload();
+        await post(button.dataset.post, {}, {}, button.dataset.method);
+        if (button.dataset.then) location.assign(button.dataset.then);
+        else location.reload();
       } catch (error) {
         say(answer, error.message, true);
         button.disabled = false;

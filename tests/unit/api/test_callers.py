@@ -200,7 +200,9 @@ def test_without_tokens_one_line_says_how_to_make_the_first(
 # --- everything needs what the document says -----------------------------------------------
 
 
-VALUES: dict[str, Any] = {"name": "tiny", "layer": "conv", "unit": 0, "recipe": "soft", "picture_id": 1}
+VALUES: dict[str, Any] = {
+    "name": "tiny", "layer": "conv", "unit": 0, "recipe": "soft", "picture_id": 1, "session_id": 32 * "0",
+}  # fmt: skip
 RANKS = [None, *Scope]
 
 
@@ -217,8 +219,8 @@ def operations(front: Front) -> list[tuple[str, str, Scope | None]]:
 
 
 def ask(front: Front, method: str, path: str, token: str | None) -> TestResponse:
-    ids = dict.fromkeys(("atlas_id", "set_id", "search_id"), "01JATLAS000000000000000000")
-    values = {**VALUES, **ids, "number": 0, "key": "f" * 64}
+    ids = dict.fromkeys(("atlas_id", "set_id", "search_id", "job_id"), "01JATLAS000000000000000000")
+    values = {**VALUES, **ids, "number": 0, "key": "f" * 64, "file": "whole.png"}
     body: Any = {"json": {}} if method == "POST" else {}
     headers = bearer(token) if token else {}
     return front.client.open(path.format(**values), method=method, headers=headers, buffered=True, **body)

@@ -16,7 +16,7 @@ INLINE = re.compile(
 )
 ELSEWHERE = re.compile(r"""(?:src|href|action)\s*=\s*["'](?:https?:)?//""", re.I)
 PAGES = (
-    "/", "/live", "/atlases", "/atlases/live", "/networks", "/networks/tiny", "/networks/unseen",
+    "/", "/home/live", "/live", "/atlases", "/atlases/live", "/networks", "/networks/tiny", "/networks/unseen",
     "/networks/tiny/layers/conv", "/networks/tiny/layers/conv/units/0", "/networks/tiny/layers/conv/units/1",
     "/search", "/search?q=a", "/login", "/api/v1/docs", "/problems", "/problems/over-quota", "/nothing",
 )  # fmt: skip
