@@ -11,7 +11,7 @@ from flask import request
 from PIL import Image
 
 from api.services import services
-from core.errors import BadPicture
+from core.errors import BadPicture, StoreUnavailable
 from core.picture_formats import FORMATS
 from core.uploads import limits_of, read_upload
 
@@ -63,10 +63,18 @@ def limit_name() -> str:
 
 @contextmanager
 def on_disk(stream: IO[bytes]) -> Iterator[Path]:
-    """The rest of `stream` as a file, whatever its size, until the end of the block."""
+    """The rest of `stream` as a file, whatever its size, until the end of the block.
+
+    Raises:
+        StoreUnavailable: there is no room for it.
+    """
     with NamedTemporaryFile(prefix="deepvis-upload-") as file:
-        shutil.copyfileobj(stream, file, PIECE_BYTES)
-        file.flush()
+        try:
+            shutil.copyfileobj(stream, file, PIECE_BYTES)
+            file.flush()
+        except OSError as error:
+            detail = f"The upload cannot be kept for a moment: {error.strerror or error}."
+            raise StoreUnavailable(detail, "Make room in the folder for temporary files (TMPDIR).") from error
         yield Path(file.name)
 
 

@@ -67,10 +67,11 @@ def renew(
     """
     connection = session.connection()
     held = connection.execute(_HELD, {"worker": worker_id, "tokens": list(tokens)}).all()
-    for shard_id, token, fraction in held:
-        known = min(max(fractions.get(token or "", fraction), 0.0), 1.0)
+    kept = {token: (shard_id, fraction) for shard_id, token, fraction in held if token is not None}
+    for token, (shard_id, fraction) in kept.items():
+        known = min(max(fractions.get(token, fraction), 0.0), 1.0)
         connection.execute(_RENEWED, {"shard": shard_id, "lasting": lease_seconds, "known": known})
-    return {token for _, token, _ in held if token is not None}
+    return set(kept)
 
 
 def commit_shard(session: Session, lease: Lease, result: Result) -> AtlasState:

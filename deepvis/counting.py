@@ -9,6 +9,7 @@ from torch import Tensor
 
 from deepvis.bins import BINS, EDGES
 from deepvis.inputs import NO_LABEL
+from deepvis.peaks import Peaks
 from deepvis.tallies import NO_IMAGE, NO_POSITION, Ranking
 
 
@@ -26,27 +27,21 @@ class RunningRanking:
         self._images = torch.full((units, k), NO_IMAGE, device=device)
         self._positions = torch.full((units, k), NO_POSITION, device=device)
 
-    def see(self, answers: Tensor, maps: Tensor, numbers: Tensor) -> None:
-        """Let the images of a batch compete.
-
-        Args:
-            answers: (N, U)
-            maps: (N, U, P) whose maxima they are; one position: the units have none.
-            numbers: (N,) of the images.
-        """
+    def see(self, peaks: Peaks, numbers: Tensor) -> None:
+        """Let the images of a batch, whose numbers are (N,), compete."""
         # What is not finite never gets in: the empty places, as low, stand before it.
-        scores = torch.where(answers.isfinite(), self._sign * answers, -torch.inf).T  # (U, N)
+        scores = torch.where(peaks.answers.isfinite(), self._sign * peaks.answers, -torch.inf).T  # (U, N)
         rows = self._rising(scores)
         if not len(rows):
             return
         best, order = torch.cat([self._scores[rows], scores[rows]], 1).sort(dim=1, descending=True, stable=True)
         order = order[:, : self._k]  # below k: from before; above: k + the place in the batch
-        where = (order - self._k).clamp(min=0)
-        is_new = order >= self._k
+        is_new, place = order >= self._k, (order - self._k).clamp(min=0)
+        before = order.clamp(max=self._k - 1)
         self._scores[rows] = best[:, : self._k]
-        self._images[rows] = torch.where(is_new, numbers[where], self._images[rows].gather(1, order % self._k))
-        positions = self._positions[rows].gather(1, order % self._k)
-        self._positions[rows] = _with_new(positions, is_new, where, rows, maps)
+        self._images[rows] = torch.where(is_new, numbers[place], self._images[rows].gather(1, before))
+        positions = self._positions[rows].gather(1, before)
+        self._positions[rows] = _with_new(positions, is_new, place, rows, peaks)
 
     def _rising(self, scores: Tensor) -> Tensor:
         """The units whose ranking changes; on other devices than the CPU all of them, as to ask would be to wait."""
@@ -61,18 +56,12 @@ class RunningRanking:
         )
 
 
-def _with_new(positions: Tensor, is_new: Tensor, where: Tensor, rows: Tensor, maps: Tensor) -> Tensor:
-    """Positions (R, k), those that are new looked up in the maps of image `where` (R, k) and unit `rows` (R,)."""
-    if maps.shape[2] == 1:
-        return positions
-    units = rows[:, None].expand_as(where)
-    if maps.device.type != "cpu":
-        return torch.where(is_new, maps.argmax(2)[where, units], positions)
-    chosen = is_new.nonzero(as_tuple=True)
-    if 4 * len(chosen[0]) > len(maps) * maps.shape[1]:  # that many are found faster all together
-        positions[chosen] = maps.argmax(2)[where[chosen], units[chosen]]
-    else:
-        positions[chosen] = maps[where[chosen], units[chosen]].argmax(1)
+def _with_new(positions: Tensor, is_new: Tensor, place: Tensor, rows: Tensor, peaks: Peaks) -> Tensor:
+    """Positions (R, k), those that are new looked up on the image at `place` (R, k), of unit `rows` (R,)."""
+    units = rows[:, None].expand_as(place)
+    if positions.device.type != "cpu":  # all of them, as to choose would be to wait
+        return torch.where(is_new, peaks.positions(place, units), positions)
+    positions[is_new] = peaks.positions(place[is_new], units[is_new])
     return positions
 
 

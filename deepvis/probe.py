@@ -17,6 +17,7 @@ from core.specs import LayerInfo
 from deepvis.counting import RunningRanking, RunningSums
 from deepvis.inputs import Inputs
 from deepvis.listening import listening
+from deepvis.peaks import Peaks
 from deepvis.tallies import MOST_SAMPLE, MOST_TOP, Tally
 
 Numbers = NDArray[np.int64]
@@ -99,9 +100,10 @@ class Probe:
         heard: dict[str, Tensor] = {}
 
         def hear(layer: LayerInfo, maps: Tensor) -> None:
-            heard[layer.name] = answers = maps.amax(2).float()  # (N, units)
+            peaks = Peaks.of(maps)
+            heard[layer.name] = peaks.answers
             for ranking in self._rankings[layer.name]:
-                ranking.see(answers, maps, numbers)
+                ranking.see(peaks, numbers)
 
         with torch.no_grad(), listening(self._module, self._layers, hear) as run:
             run(x)

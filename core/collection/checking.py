@@ -4,14 +4,16 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 
 from core.collection.items import Checked, Found, Skipped
 from core.errors import BadPicture
 from core.uploads import Limits, read_upload
 
 THREADS = 4
+"""Of a process, whoever is served: a decoded image may be large."""
 AHEAD = 2 * THREADS
-"""So many files are in memory at once."""
+"""So many files of one collection are in memory at once."""
 
 Keep = Callable[[bytes], object]
 
@@ -24,18 +26,22 @@ def checked(items: Iterable[Found | Skipped], limits: Limits, keep: Keep | None 
         limits: what an image may be at most.
         keep: is given the bytes of each image, in one of several threads; what it raises is raised here.
     """
-    with ThreadPoolExecutor(THREADS) as pool:
-        ahead: deque[Future[Checked | Skipped]] = deque()
-        try:
-            for item in items:
-                ahead.append(pool.submit(_check, item, limits, keep))
-                if len(ahead) >= AHEAD:
-                    yield ahead.popleft().result()
-            while ahead:
+    ahead: deque[Future[Checked | Skipped]] = deque()
+    try:
+        for item in items:
+            ahead.append(_pool().submit(_check, item, limits, keep))
+            if len(ahead) >= AHEAD:
                 yield ahead.popleft().result()
-        finally:
-            for waiting in ahead:
-                waiting.cancel()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        for waiting in ahead:
+            waiting.cancel()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, "checking")
 
 
 def _check(item: Found | Skipped, limits: Limits, keep: Keep | None) -> Checked | Skipped:

@@ -27,8 +27,7 @@ _HEADERS = frozenset({
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK
 })  # fmt: skip
 _BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError)
-_BAD_HEADERS = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]  # undocumented
-_OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
+_OPENERS: dict[bytes, Callable[[Path, str], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
 
 
 def is_tar(start: bytes) -> bool:
@@ -112,9 +111,9 @@ def _in_json(text: str) -> str | None:
 
 def _members(path: Path, most_total: int) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     """Every file of the archive, which can be read until the next one is asked for."""
-    opener = _OPENERS.get(_first_bytes(path), open)
+    opener = _OPENERS.get(_first_bytes(path), Path.open)
     try:
-        with cast(IO[bytes], opener(path, "rb")) as file:
+        with opener(path, "rb") as file:
             stream = cast(IO[bytes], _Counted(file, most_total))
             with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
                 while (member := archive.next()) is not None:
@@ -164,8 +163,10 @@ class _Header(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
         try:
             found = super().frombuf(buf, encoding, errors)
-        except _BAD_HEADERS as error:
-            raise _broken(error) from error
+        except tarfile.HeaderError as error:
+            if buf.strip(b"\0"):
+                raise _broken(error) from error
+            raise  # nothing, or zeros: the end
         if found.type in _HEADERS and found.size > MOST_HEADER_BYTES:
             raise BadArchive(f"A header of the tar has {found.size} bytes.", f"At most {MOST_HEADER_BYTES} may be.")
         return found

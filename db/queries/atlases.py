@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, bindparam, func, select, union_all
+from sqlalchemy import Select, bindparam, func, select, union_all
 from sqlalchemy.orm import Session, joinedload
 
 from core.errors import NotFound
@@ -80,6 +80,14 @@ class AtlasView(AtlasItem):
     failures: tuple[Failure, ...]
 
 
+class _Known(NamedTuple):
+    """What progress needs of an atlas, which may hold a long wish: a row of `_KNOWN`."""
+
+    id: str
+    state: str
+    images: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class _AtWork:
     """What the shards at work now add up to, and those finished lately."""
@@ -131,7 +139,7 @@ def get_progress(session: Session, atlas_id: str) -> tuple[AtlasState, Progress]
     found = session.connection().execute(_KNOWN, {"atlas": atlas_id}).one_or_none()
     if found is None:
         raise _no_atlas(atlas_id)
-    return AtlasState(found.state), _progress(session, [found])[atlas_id]
+    return AtlasState(found.state), _progress(session, [_Known._make(found)])[atlas_id]
 
 
 def _find(session: Session, atlas_id: str) -> Atlas:
@@ -183,7 +191,7 @@ def _failure(shard: Shard) -> Failure:
     )
 
 
-def _progress(session: Session, atlases: Sequence[Atlas | Row[*tuple[Any, ...]]]) -> dict[str, Progress]:
+def _progress(session: Session, atlases: Sequence[Atlas | _Known]) -> dict[str, Progress]:
     """Progress from the tallies and the few shards at work: it costs the same however many shards there are."""
     moment = clock.now(session)
     counted = tallies.of_atlases(session, [atlas.id for atlas in atlases])
@@ -191,7 +199,7 @@ def _progress(session: Session, atlases: Sequence[Atlas | Row[*tuple[Any, ...]]]
     return {atlas.id: _of_atlas(atlas, counted[atlas.id], at_work[atlas.id], moment) for atlas in atlases}
 
 
-def _at_work(session: Session, atlases: Sequence[Atlas | Row[*tuple[Any, ...]]]) -> dict[str, _AtWork]:
+def _at_work(session: Session, atlases: Sequence[Atlas | _Known]) -> dict[str, _AtWork]:
     execute = session.connection().execute
     found: dict[str, dict[str, Any]] = {atlas.id: {} for atlas in atlases}
     for atlas_id, *values in execute(_RUNNING, {"atlases": list(found)}):
@@ -230,7 +238,7 @@ def _recent(atlases: int) -> Select[str, int, datetime]:
     return select(lately.atlas_id, func.sum(lately.images), func.min(lately.started_at)).group_by(lately.atlas_id)
 
 
-def _of_atlas(atlas: Atlas | Row[Any], counted: AtlasTallies, now: _AtWork, moment: datetime) -> Progress:
+def _of_atlas(atlas: Atlas | _Known, counted: AtlasTallies, now: _AtWork, moment: datetime) -> Progress:
     images_done = counted[ShardState.DONE].images + now.images_part
     runs = atlas.state == AtlasState.RUNNING
     return Progress(

@@ -76,15 +76,15 @@ class Fleet:
         pid = int(str(shard.lease_worker).split(":")[1])
         return next(worker for worker in self.workers if pid in worker.children())
 
-    def catch(self, worker: Worker | None = None) -> tuple[Worker, Shard]:
-        """Freeze the worker (any) and its child in the middle of a shard, while it holds nothing but its lease.
+    def catch(self, worker: Worker | None = None, kind: str = "") -> tuple[Worker, Shard]:
+        """Freeze the worker (any) and its child in the middle of a shard (of a kind), holding nothing but its lease.
 
         Frozen in the middle of a transaction it would hold the database's locks too, until PostgreSQL ends that.
         """
         caught: list[tuple[Worker, Shard]] = []
 
         def catch() -> bool:
-            for shard in self.running():
+            for shard in (each for each in self.running() if kind in ("", each.kind)):
                 holder = self.holder(shard)
                 if worker in (None, holder) and self._caught(holder, shard):
                     caught.append((holder, shard))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidRequest
 from deepvis.counting import RunningRanking, RunningSums
+from deepvis.peaks import Peaks
 from deepvis.tallies import NO_IMAGE, Ranking, Tally, dump, load, merge
 
 UNITS, POSITIONS, K = 3, 4, 3
@@ -29,7 +30,7 @@ def tally_of(rows: list[list[float]], first: int = 0) -> Tally:
     sums = RunningSums(UNITS, every.device)
     for i in range(0, len(rows), 2):  # in batches
         for ranking in (top, low):
-            ranking.see(answers[i : i + 2], every[i : i + 2], torch.from_numpy(numbers[i : i + 2]))
+            ranking.see(Peaks.of(every[i : i + 2]), torch.from_numpy(numbers[i : i + 2]))
         sums.see(answers[i : i + 2], numbers[i : i + 2] % 3)
     return Tally(
         ranges=np.array([[first, first + len(rows)]]),
