@@ -54,7 +54,9 @@ def run(network: str = NETWORK) -> None:
         browser = playwright.chromium.launch(executable_path=_chromium(), args=list(_FLAGS))
         for words, view in _VIEWS.items():
             page = browser.new_page(viewport={"width": 1440, "height": 900})
-            page.goto(f"{api.base_url}/live?{urlencode({'network': network, 'source': 'camera', **view})}")
+            page.goto(
+                f"{api.base_url}/live?{urlencode({'network': network, 'source': 'camera', 'grow': 'false', **view})}"
+            )
             print(f"{words}\n    {_measured(page)}")
             page.close()
         browser.close()

@@ -25,7 +25,7 @@ from deepvis.activations import (
 )
 from deepvis.engine import Engine
 from deepvis.pictures import Pixels, to_image
-from deepvis.showing_back import Origin, origin_at_peak
+from deepvis.showing_back import Origin, origin_at_peak, picture_of
 from deepvis.views import Filter
 
 BEST_UNITS = 3
@@ -108,10 +108,15 @@ def _show_back(shown: Shown, origin: Origin, view: LiveView, layer: LayerInfo) -
     """Add the backward view, or why there is none; the signals (units, h, w) at the layer, if the grid shows them."""
     told: dict[str, Any] = {"layer": origin.layer.name, "unit": origin.unit}
     shown.header["backward"] = told
+    kind, how, signals = view.backward or BackwardKind.GRADIENT, FILTERS[view.shown_as], None
     try:
-        picture = origin.view(view.backward or BackwardKind.GRADIENT, FILTERS[view.shown_as])
+        if view.in_grid and kind == BackwardKind.GRADIENT:  # one pass gives both
+            at_picture, signals = origin.gradients(layer)
+            picture = picture_of(at_picture, how)
+        else:
+            picture = origin.view(kind, how)
         shown.pictures["backward"] = encode_jpeg(picture, 90)
-        return origin.signals_at(layer) if view.in_grid else None
+        return origin.signals_at(layer) if view.in_grid and signals is None else signals
     except (UndefinedView, InvalidRequest) as error:
         told["trouble"] = f"{error.detail} {error.remedy}".strip()
         return None

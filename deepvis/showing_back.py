@@ -35,7 +35,7 @@ class Origin:
         """
         at = [(self.unit, self.position)]
         signal = backward_views(self.engine.module, self.layer, self.x, at, [kind])[kind]
-        return render_view(signal[0].float().cpu().numpy(), how)
+        return picture_of(signal[0], how)
 
     def signals_at(self, shown: LayerInfo) -> Tensor:
         """(units, h, w) of the layer `shown`: the unit's gradient with respect to each of its activations.
@@ -43,19 +43,29 @@ class Origin:
         Raises:
             InvalidRequest: the unit's layer is not computed from `shown`.
         """
+        return self.gradients(shown)[1]
+
+    def gradients(self, shown: LayerInfo) -> tuple[Tensor, Tensor]:
+        """The unit's gradients of one pass: at the picture (C, H, W), and as `signals_at`, which raises alike."""
         kept: list[Tensor] = []
+        x = self.x.detach().requires_grad_()
         place = self.engine.module.get_submodule(shown.read_at)
         hook = place.register_forward_hook(lambda module, inputs, output: kept.append(first_tensor(output)))
         try:
             with torch.enable_grad(), capture(self.engine.module, self.layer.read_at) as reader:
-                maps = positions_of(reader.run(self.x.detach().requires_grad_()), self.layer)  # (1, units, positions)
+                maps = positions_of(reader.run(x), self.layer)  # (1, units, positions)
         finally:
             hook.remove()
         one = maps[0, self.unit, min(self.position, maps.shape[2] - 1)]
-        grad = torch.autograd.grad(one, kept[:1], allow_unused=True)[0] if kept else None
-        if grad is None:
+        at_x, at_shown = torch.autograd.grad(one, [x, *kept[:1]], allow_unused=True) if kept else (None, None)
+        if at_x is None or at_shown is None:
             raise InvalidRequest(f"Nothing comes back from {self.layer.name} to {shown.name}.", "Show one before it.")
-        return unit_maps(grad, shown)[0]
+        return at_x[0], unit_maps(at_shown, shown)[0]
+
+
+def picture_of(signal: Tensor, how: Filter) -> Pixels:
+    """A backward view (C, H, W) as pixels."""
+    return render_view(signal.float().cpu().numpy(), how)
 
 
 def origin_at_peak(engine: Engine, x: Tensor, layer: LayerInfo, unit: int, maps: Tensor) -> Origin:

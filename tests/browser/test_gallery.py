@@ -42,6 +42,7 @@ PAGES = (
     "/search?q=a",
     "/search",
     "/workers",
+    "/live",
     f"{NETWORK}?show=images",
     f"{NETWORK}/layers/features.0?show=images&sort=selectivity",
     f"{NETWORK}/search?label=mushrooms",

@@ -67,11 +67,12 @@ def test_signals_at_the_input_of_the_way_are_the_gradient(engine: Engine, info: 
     """The gradient at a layer, sent on to the picture by hand, is the gradient at the picture."""
     x = normalised(engine, [as_input(IMAGE, engine.network.input_shape)])
     first, last = find_layer(info.layers, "conv1", 0), find_layer(info.layers, "classes", 4)
-    signals = Origin(engine, x, last, 4, 0).signals_at(first)
+    at_picture, signals = Origin(engine, x, last, 4, 0).gradients(first)
     below = x.detach().requires_grad_()
     conv = engine.module.get_submodule("norm1")(engine.module.get_submodule("conv1")(below))
     (by_hand,) = torch.autograd.grad((conv[0] * signals).sum(), below)
     direct = backward_views(engine.module, last, x, [(4, 0)], [BackwardKind.GRADIENT])[BackwardKind.GRADIENT]
+    np.testing.assert_allclose(at_picture.numpy(), direct[0].numpy(), rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(by_hand.numpy(), direct.numpy(), rtol=1e-3, atol=1e-6)
 
 

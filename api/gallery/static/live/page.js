@@ -48,7 +48,7 @@ function change(news) {
   dress();
   const elsewhere = state.layer !== before.layer || state.network !== before.network;
   if (elsewhere || state.pictures !== before.pictures) showPictures();
-  if (elsewhere || state.unit !== before.unit) showUnit(state, grow);
+  if (elsewhere || state.unit !== before.unit || state.grow !== before.grow) showUnit(state, grow);
   turn();
 }
 
@@ -88,6 +88,7 @@ const PRESSED = {
   labels: () => state.labels,
   pictures: () => state.pictures,
   zoom: () => state.zoom,
+  grow: () => state.grow,
   back_grid: () => state.in_grid,
   back_from: () => state.from_layer !== "",
   camera: () => source instanceof Camera,
@@ -110,6 +111,7 @@ const ACTS = {
   labels: () => change({ labels: !state.labels }),
   pictures: () => change({ pictures: !state.pictures }),
   zoom: () => change({ zoom: !state.zoom }),
+  grow: () => change({ grow: !state.grow }),
   gamma: () => change({ gamma: next(GAMMAS, state.gamma) }),
   channel: () => change({ per_channel: next(CHANNELS, state.per_channel) }),
   backward: () => change({ backward: next(BACKWARDS, state.backward) }),

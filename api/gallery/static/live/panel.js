@@ -26,7 +26,7 @@ export async function showUnit(state, grow) {
   $("#photographs-part").hidden = !photos.length;
   $("#grown-figure").hidden = pictures.length > 0;
   $("#grown-words").textContent = "No preferred picture yet";
-  if (!pictures.length) waiting = setTimeout(() => mine === shown && begin(told, mine, grow), DWELL_SECONDS * 1000);
+  if (!pictures.length && told.grow) waiting = setTimeout(() => mine === shown && begin(told, mine, grow), DWELL_SECONDS * 1000);
 }
 
 // The worker that answers frames shows it grow; an atlas of this one unit keeps it.

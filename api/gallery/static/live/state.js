@@ -15,6 +15,7 @@ const USUAL = {
   in_grid: false, // backward views in the grid
   from_layer: "", // the unit that the backward pass starts from, where it is frozen
   from_unit: 0,
+  grow: true, // a unit without a preferred picture gets one
   source: "",
 };
 
