@@ -174,7 +174,7 @@ def add(session: Session, set_id: str, items: Sequence[Checked | Skipped], limit
         session.execute(update(ProbeImage).where(ProbeImage.set_id == set_id).values(label=None))
     if chunk.images:
         session.execute(insert(ProbeImage), chunk.images)
-    fresh = _insert_skips(session, [*chunk.skips, *chunk.duplicates])
+    fresh = note_skips(session, [*chunk.skips, *chunk.duplicates])
     return _count(found, chunk, fresh)
 
 
@@ -251,12 +251,13 @@ def _names(session: Session, set_id: str, keys: Sequence[str]) -> dict[str, str]
     return dict(session.execute(rows).all())
 
 
-def _insert_skips(session: Session, rows: Sequence[dict[str, Any]]) -> set[str]:
-    """Note files that are left out; the names of those that were not noted before."""
-    if not rows:
-        return set()
-    statement = dialect_insert(session, ProbeSkip).values(rows).on_conflict_do_nothing().returning(ProbeSkip.name)
-    return set(session.scalars(statement))
+def note_skips(session: Session, rows: Sequence[dict[str, Any]]) -> set[str]:
+    """Note files that are left out (rows of `ProbeSkip`); the names of those that were not noted before."""
+    fresh: set[str] = set()
+    for some in chunks(rows, CHUNK):
+        statement = dialect_insert(session, ProbeSkip).values(some).on_conflict_do_nothing()
+        fresh.update(session.scalars(statement.returning(ProbeSkip.name)))
+    return fresh
 
 
 def _count(found: ProbeSet, chunk: _Chunk, fresh: set[str]) -> Added:

@@ -17,7 +17,7 @@ from api.security.callers import caller, check_owner
 from api.services import services
 from api.uploads import on_disk
 from core.collection import MAX_LABEL_CHARACTERS, Checked, Skipped, checked, read_archive
-from core.errors import Conflict, NotFound, ProbeSetChanged
+from core.errors import Conflict, NotFound, ProbeSetChanged, StoreUnavailable
 from core.picture_formats import format_of
 from core.specs import THUMBNAIL_PIXELS
 from core.uploads import encode_thumbnail, limits_of
@@ -268,13 +268,15 @@ def _original(set_id: str, number: int) -> tuple[queries.ProbeImageView, Callabl
     with parts.sessions() as session:
         image = queries.get_image(session, set_id, number)
         name, root = queries.get_set(session, set_id).name, queries.get_root(session, set_id)
-    return image, partial(_read, Originals(name, parts.store, root), image)
+    return image, partial(_read, Originals(name, parts.store, root, parts.settings.max_picture_bytes), image)
 
 
 def _read(originals: Originals, image: queries.ProbeImageView) -> bytes:
     try:
         return originals.read(image.key, image.name)
-    except ProbeSetChanged as error:
+    except (ProbeSetChanged, StoreUnavailable) as error:
+        if originals.root is None and isinstance(error, StoreUnavailable):
+            raise
         detail = f"The file of image {image.number} is not on this machine, or is not what it was when it was added."
         raise NotFound(detail, "An in-place set needs its folder at the same path wherever it is read.") from error
 

@@ -135,6 +135,10 @@ def test_a_file_that_is_not_on_this_machine_is_not_found(front: Front, tmp_path:
     assert "not on this machine" in document["detail"] and str(tmp_path) not in str(document)
     assert client_of(front).get(f"{SETS}/{set_id}").json["in_place"] is True
     problem(front.client.get(f"{SETS}/{set_id}/images/2/file"), 404, "not-found")
+    tmp_path.rename(tmp_path.with_name("moved"))
+    gone = problem(front.client.get(f"{SETS}/{set_id}/images/0/file"), 404, "not-found")
+    assert str(tmp_path) not in str(gone)
+    tmp_path.with_name("moved").rename(tmp_path)
     filling = begun(sessions, "more", root=str(tmp_path))  # type: ignore[arg-type]
     problem(send(front.client, filling), 409, "conflict")
 
