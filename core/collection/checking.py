@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 
 from core.collection.items import Checked, Found, Skipped
+from core.collection.names import reason_of
 from core.errors import BadPicture
 from core.uploads import Limits, read_upload
 
@@ -50,7 +51,7 @@ def _check(item: Found | Skipped, limits: Limits, keep: Keep | None) -> Checked 
     try:
         width, height = read_upload(item.data, limits).size
     except BadPicture as error:
-        return Skipped(item.name, str(error))
+        return Skipped(item.name, reason_of(str(error)))
     if keep is not None:
         keep(item.data)
     key = hashlib.sha256(item.data).hexdigest()
