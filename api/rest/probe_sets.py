@@ -200,13 +200,15 @@ def add_archive(set_id: str, path: Path, *, whole: bool = False) -> AddedAnswer:
         BadArchive: it cannot be read (further).
         Conflict: the set is ready, or deleted.
         OverQuota: it would be more than it may be.
+        TooLarge: its images have too many pixels together.
     """
     parts = services()
     limits = limits_of(parts.settings)
     most = commands.SetLimits(parts.settings.max_probe_set_images, parts.settings.max_probe_set_bytes)
     skips: list[queries.ProbeSkipView] = []
     found = read_archive(path, limits.most_bytes, whole=whole)
-    items = _noting(checked(found, limits, keep=parts.store.put), skips)
+    most_pixels = max(parts.settings.max_archive_pixels, limits.most_pixels)
+    items = _noting(checked(found, limits, keep=parts.store.put, most_pixels=most_pixels), skips)
     sums = sum(commands.fill(parts.sessions, set_id, items, most), commands.Added())
     with parts.sessions() as session:
         total = queries.get_set(session, set_id).images

@@ -222,6 +222,17 @@ def test_limits_hold(make_front: MakeFront) -> None:
     problem(front.client.post(SETS, data="x" * 2_000_000, content_type="application/json"), 413, "too-large")
 
 
+def test_an_archive_of_too_many_pixels_is_refused_and_may_come_in_parts(make_front: MakeFront) -> None:
+    front = make_front(max_archive_pixels=100, max_picture_pixels=64)
+    set_id = begin(front.client)
+    images = {f"{number}.png": image_bytes("PNG", number) for number in range(3)}  # 64 pixels each
+    document = problem(send(front.client, set_id, zipped(images)), 413, "too-large")
+    assert "DEEPVIS_MAX_ARCHIVE_PIXELS" in document["remedy"]
+    for name, data in images.items():
+        assert send(front.client, set_id, zipped({name: data})).status_code == 200
+    assert front.client.get(f"{SETS}/{set_id}").json["images"] == 3
+
+
 def test_a_store_that_is_full_says_so_and_the_same_may_be_sent_again(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
