@@ -210,9 +210,15 @@ def test_the_hash_says_what_is_in_a_set(sessions: Sessions) -> None:
     others = {
         content_hash(sessions, "order", [two, one]),
         content_hash(sessions, "fewer", [one]),
-        content_hash(sessions, "labels", [one, two], labels=["b", "a"]),
+        content_hash(sessions, "labels", [one, image("2", "c")]),
+        none := content_hash(sessions, "none", [one, two], labels=[]),
     }
-    assert len({whole, *others}) == 4
+    assert len({whole, *others}) == 5
+    assert whole == content_hash(sessions, "numbers", [one, two], labels=["b", "a"])
+    three = image("3")
+    bare = content_hash(sessions, "bare", [one, two, three], labels=[])
+    assert none != bare == content_hash(sessions, "forgotten", [one], [two, three])
+    assert bare == content_hash(sessions, "at-once", [one, two, three])
 
 
 IMAGES = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15), st.sampled_from([None, "a", "b"])), max_size=30)
