@@ -265,15 +265,15 @@ def show_small(set_id: str, number: int) -> Response:
     return immutable(f"{image.key}-small", "image/webp", lambda: encode_thumbnail(read(), 2 * THUMBNAIL_PIXELS))
 
 
-def _original(set_id: str, number: int) -> tuple[queries.ProbeImageView, Callable[[], bytes]]:
+def _original(set_id: str, number: int) -> tuple[queries.ImageFile, Callable[[], bytes]]:
     parts = services()
     with parts.sessions() as session:
-        image = queries.get_image(session, set_id, number)
-        name, root = queries.get_set(session, set_id).name, queries.get_root(session, set_id)
-    return image, partial(_read, Originals(name, parts.store, root, parts.settings.max_picture_bytes), image)
+        image = queries.get_file(session, set_id, number)
+    originals = Originals(image.set_name, parts.store, image.root, parts.settings.max_picture_bytes)
+    return image, partial(_read, originals, image)
 
 
-def _read(originals: Originals, image: queries.ProbeImageView) -> bytes:
+def _read(originals: Originals, image: queries.ImageFile) -> bytes:
     try:
         return originals.read(image.key, image.name)
     except (ProbeSetChanged, StoreUnavailable) as error:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from core.specs import Scope
@@ -336,6 +337,41 @@ def test_pages_page(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> Non
     assert ">newer</a>" in page and ">photos</a>" not in page
     [following] = re.findall(r'rel="next" href="([^"]+)"', page)
     assert ">photos</a>" in client.get(following).text
+
+
+def test_of_many_labels_the_page_shows_some_and_the_chosen_one(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.gallery.probe_sets.MOST_LABELS", 2)
+    set_id = begin(front.client)
+    send(front.client, set_id, zipped({f"{name}/1.png": image_bytes("PNG", ord(name)) for name in "abcd"}))
+    filling = front.client.get("/probe-sets/photos").text
+    assert labels_of(filling) == [("0", "a", ""), ("1", "b", "")] and "And 2 more" in filling
+    front.client.post(f"{SETS}/{set_id}/finish")
+    chosen = front.client.get("/probe-sets/photos?label=3").text
+    assert labels_of(chosen) == [("0", "a", "1"), ("1", "b", "1"), ("3", "d", "1")] and "And 1 more" in chosen
+    assert chosen.count("/thumbnail") == 1
+    for wrong in (4, -1, 2**70, -(2**70)):
+        assert front.client.get(f"/probe-sets/photos?label={wrong}").text.count("/thumbnail") == 0
+
+
+def labels_of(page: str) -> list[tuple[str, str, str]]:
+    """Place, name and number of images of each label that a page shows."""
+    return re.findall(r'label=(\d)"[^>]*>([a-z])</a>(?: <span class="quiet small">(\d)</span>)?</li>', page)
+
+
+def test_the_labels_of_a_ready_set_are_counted_once_and_a_file_is_found_at_once(front: Front) -> None:
+    set_id = make(front.client)
+    statements: list[str] = []
+
+    def note(_c: object, _u: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(front.services.sessions.kw["bind"], "before_cursor_execute", note)
+    for _ in range(3):
+        front.client.get("/probe-sets/photos")
+    assert sum("GROUP BY probe_images.label" in each for each in statements) == 1
+    statements.clear()
+    assert front.client.get(f"{SETS}/{set_id}/images/0/thumbnail").status_code == 200
+    assert sum("probe_" in each for each in statements) == 1
 
 
 def test_a_set_that_is_not_finished_says_so(front: Front) -> None:
