@@ -84,6 +84,8 @@ class ProbeSetAnswer(BaseModel):
     origin: str
     state: Literal["filling", "ready"]
     in_place: bool
+    labels: list[str] = []  # of one set alone; a list of sets leaves them out
+    labels_fixed: bool = False
 
 
 class AddedAnswer(BaseModel):

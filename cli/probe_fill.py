@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from cli.answers import AddedAnswer
+from cli.answers import AddedAnswer, ProbeSetAnswer
 from cli.client import ApiProblem, Client
-from cli.probe_sources import DEMO, Source, open_source
+from cli.probe_sources import DEMO, Source, goes_on_with, open_source
 from core.collection import pack
 from core.errors import Conflict, InvalidRequest, NotReady
 from core.settings import Settings
@@ -45,16 +45,29 @@ def _begin(client: Client, name: str, source: Source) -> str:
         wish = {"name": name, "origin": source.origin, "labels": source.labels}
         return str(client.post("/probe-sets", wish)["id"])
     if found.state == "filling" and found.origin == source.origin and not found.in_place:
+        whole = ProbeSetAnswer.model_validate(client.get(f"/probe-sets/{found.id}"))
+        if not goes_on_with(source.labels, whole.labels, whole.labels_fixed):
+            raise other_labels(name)
         return found.id
     how = f" ({found.state}, from {found.origin})"
     raise Conflict(f"There is a probe set {name!r} already{how}.", "Choose another name, or remove that one first.")
 
 
+def other_labels(name: str) -> Conflict:
+    """The error for a set that was begun with other labels than those it is to go on with."""
+    detail = f"The probe set {name!r} was begun with other labels."
+    return Conflict(detail, "Give the same --labels as then, or remove the set first.")
+
+
 def add_demo_set(client: Client, settings: Settings) -> None:
-    """Make the probe set "demo" of generated pictures, if it is not there."""
+    """Make the probe set "demo" of generated pictures, if it is not there; somebody else's of that name is left."""
     found = client.probe_set(DEMO)
-    if found is None or found.state == "filling":
+    if found is not None and found.state != "filling":
+        return
+    try:
         fill_over_api(client, DEMO, open_source([DEMO], settings.max_picture_bytes), lambda _: None)
+    except Conflict as error:
+        click.echo(f"{error.detail} It is left as it is, and the generated pictures are not added.", err=True)
 
 
 def _send(client: Client, set_id: str, archive: bytes) -> AddedAnswer:

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from cli.answers import AddedAnswer
-from cli.probe_fill import Show
-from cli.probe_sources import Source
+from cli.probe_fill import Show, other_labels
+from cli.probe_sources import Source, goes_on_with
 from core.errors import Conflict, InvalidRequest
 from core.settings import Settings
 from core.specs import LOCAL_OWNER
@@ -52,7 +52,10 @@ def _begin(sessions: "Sessions", name: str, source: Source) -> str:
             return made.id
         if there[0].state != "filling" or queries.get_root(session, there[0].id) != str(source.root):
             raise Conflict(f"There is a probe set {name!r} already.", "Choose another name, or remove that one first.")
-        return there[0].id
+        found = queries.get_set(session, there[0].id)
+        if not goes_on_with(source.labels, found.labels, found.labels_fixed):
+            raise other_labels(name)
+        return found.id
 
 
 def _finish(sessions: "Sessions", set_id: str) -> dict[str, Any]:

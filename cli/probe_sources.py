@@ -22,6 +22,16 @@ class Source:
     root: Path | None = None  # the folder, if it is one
 
 
+def goes_on_with(labels: list[str] | None, there: Sequence[str], fixed: bool) -> bool:
+    """Whether a set that was begun with the labels `there`, `fixed` or not, was begun with what is wished now.
+
+    A set whose labels came with the images has none, and for good, once an image without one came.
+    """
+    if labels is None:
+        return not (fixed and there)
+    return fixed and list(there) == labels
+
+
 def read_labels(text: str | None) -> list[str] | None:
     """The labels in the file `text`; none for the word "none"; None if nothing was said.
 

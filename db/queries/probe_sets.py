@@ -46,6 +46,7 @@ class ProbeSetView(ProbeSetItem):
     """A probe set with the names of its labels, in order."""
 
     labels: tuple[str, ...]
+    labels_fixed: bool  # settled, as when they were said beforehand; else each new one is added
 
 
 class ProbeImageView(View):
@@ -120,7 +121,7 @@ def get_set(session: Session, set_id: str) -> ProbeSetView:
     found = session.get(ProbeSet, set_id)
     if found is None or found.state == ProbeSetState.DELETED:
         raise unknown(set_id)
-    return ProbeSetView(**_item(found), labels=tuple(found.labels))
+    return ProbeSetView(**_item(found), labels=tuple(found.labels), labels_fixed=found.labels_fixed)
 
 
 def find_id(session: Session, word: str) -> str:

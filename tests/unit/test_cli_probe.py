@@ -13,6 +13,8 @@ from cli import client as clients
 from cli import probe_fill
 from core.collection import packing
 from core.errors import NotReady
+from core.settings import load_settings
+from db import probe_sets
 from db.queries import probe_sets as queries
 from tests.unit.test_cli_atlases import run, services
 
@@ -138,6 +140,38 @@ def test_after_an_interruption_the_same_command_goes_on(
     assert run("probe", "add", "animals", str(folder)).exit_code == 0
     assert names_of(services, "animals") == ANIMALS
     assert (show("animals")["duplicates"], show("animals")["skipped"]) == (1, 1)
+
+
+@pytest.mark.parametrize("in_place", [[], ["--in-place"]], ids=["sent", "in place"])
+def test_an_interrupted_set_goes_on_with_its_own_labels_only(
+    services: Services, folder: Path, tmp_path: Path, in_place: list[str]
+) -> None:
+    (tmp_path / "labels.txt").write_text("b\na\n")
+    (tmp_path / "others.txt").write_text("a\nb\n")
+    root, origin = (str(folder), str(folder)) if in_place else (None, "folder animals")
+    with services.sessions.begin() as session:
+        probe_sets.begin(session, "given", owner="local", origin=origin, labels=["b", "a"], root=root)
+        probe_sets.begin(session, "came", owner="local", origin=origin, root=root)
+    add = ("probe", "add", "given", str(folder), *in_place)
+    for wrong in ((), ("--labels", "none"), ("--labels", str(tmp_path / "others.txt"))):
+        result = run(*add, *wrong)
+        assert result.exit_code == 2 and "begun with other labels" in result.output, result.output
+    result = run("probe", "add", "came", str(folder), *in_place, "--labels", "none")
+    assert "begun with other labels" in result.output
+    assert run(*add, "--labels", str(tmp_path / "labels.txt")).exit_code == 0
+    assert run("probe", "add", "came", str(folder), *in_place).exit_code == 0
+    assert show("given")["labels"] == ["b", "a"]
+
+
+def test_the_demo_leaves_a_set_that_is_called_demo(services: Services, capsys: pytest.CaptureFixture[str]) -> None:
+    with services.sessions.begin() as session:
+        probe_sets.begin(session, "demo", owner="local", origin="elsewhere")
+    settings = load_settings()  # from the environment: they say where the service is
+    with clients.Client(settings) as client:
+        probe_fill.add_demo_set(client, settings)
+    assert "from elsewhere" in capsys.readouterr().err
+    with services.sessions() as session:
+        assert queries.get_set(session, queries.find_id(session, "demo")).images == 0
 
 
 def test_a_lost_answer_is_asked_for_again(services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
