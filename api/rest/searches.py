@@ -114,7 +114,9 @@ def start_search(name: str, set_name: str | None) -> str:
     parts = services()
     with parts.sessions() as session:
         pass_id = require_pass(session, name, set_name).id
-    key = parts.store.put(encode_clean(read_picture()))
+    picture = read_picture()
+    picture.thumbnail((commands.MOST_SIDE, commands.MOST_SIDE))
+    key = parts.store.put(encode_clean(picture))
     with parts.sessions.begin() as session:
         search_id = commands.create(session, pass_id, key, caller().owner).id
     ask_for_search(search_id)
