@@ -1,6 +1,6 @@
 """What every view needs, made once by `api.create_app` and read through `services()`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from celery import Celery
 from flask import current_app
@@ -20,6 +20,7 @@ class Services:
     sessions: sessionmaker[Session]  # `with services().sessions() as s:` to read, `.begin()` to change
     store: PictureStore
     celery: Celery  # only to send messages
+    label_counts: dict[str, list[int]] = field(default_factory=dict)  # see `api.gallery.probe_sets.label_counts`
 
 
 def services() -> Services:

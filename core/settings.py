@@ -67,6 +67,11 @@ class Settings(BaseSettings):
     max_archive_bytes: int = Field(
         default=100_000_000, ge=1024, description="largest archive of images that is uploaded at once"
     )
+    max_archive_pixels: int = Field(
+        default=2_000_000_000,
+        ge=1,
+        description="pixels that are decoded of one uploaded archive, all its images together; one image always may",
+    )
     max_probe_set_images: int = Field(
         default=5_000_000, ge=0, description="images that one probe set may have; 0: any number"
     )

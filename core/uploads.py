@@ -109,6 +109,19 @@ def read_file(path: Path, limits: Limits) -> Image.Image:
     return read_upload(data, limits, filename=path.name)
 
 
+def decoded_pixels(data: bytes, limits: Limits) -> int:
+    """Pixels that `read_upload` will decode, by what the file says of itself; 0 if it refuses it beforehand."""
+    kind = format_of(data)
+    if kind is None or len(data) > limits.most_bytes:
+        return 0
+    try:
+        with _guarded(), Image.open(io.BytesIO(data), formats=[kind.name]) as image:
+            pixels = image.width * image.height
+    except BadPicture:
+        return 0
+    return pixels if pixels <= _most_pixels(limits) else 0
+
+
 def encode_clean(image: Image.Image) -> bytes:
     """What is kept of a picture from outside: a PNG of its pixels and of nothing else that was in the file."""
     buffer = io.BytesIO()

@@ -24,12 +24,13 @@ from db.probe_models import (
     PassPart,
     PassState,
     ProbePass,
-    ProbeSkip,
     TopImage,
     UnitAnswers,
     UnitLabel,
     UnitView,
 )
+from db.probe_sets import lock as lock_set
+from db.probe_sets import note_skips
 from db.usable_sets import find_set
 from db.work import BackwardLease, Lease, MergeLease, PassLease, ProbeLease
 
@@ -102,14 +103,21 @@ class Part:
 
     def store(self, session: Session, lease: Lease, moment: datetime) -> None:
         mine = _expect(lease, ProbeLease)
+        self._list_skipped(session, mine.set_id)
         find_set(session, mine.set_id, hold=True)
         here = {"pass_id": mine.pass_id, "first": mine.first, "last": mine.last}
         rows = [{**here, "layer_id": layer_id, "blob": blob} for layer_id, blob in sorted(self.blobs.items())]
         insert_missing(session, PassPart, rows)
         counted = update(ProbePass).where(ProbePass.id == mine.pass_id).values(images=ProbePass.images + self.images)
         session.execute(counted.execution_options(synchronize_session=False))
-        skips = [{"set_id": mine.set_id, "name": name, "reason": reason} for name, reason in sorted(self.skipped)]
-        insert_missing(session, ProbeSkip, skips)
+
+    def _list_skipped(self, session: Session, set_id: str) -> None:
+        """Add them to the set's list and count, once each however many passes skip them."""
+        if not self.skipped:
+            return
+        found = lock_set(session, set_id)  # before anybody holds it for reading: two who did could not go on
+        skips = [{"set_id": set_id, "name": name, "reason": reason} for name, reason in sorted(self.skipped)]
+        found.skipped += len(note_skips(session, skips))
 
 
 # --- put together ----------------------------------------------------------------------------

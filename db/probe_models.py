@@ -44,7 +44,7 @@ class ProbeSet(Base):
     skipped: Mapped[int] = mapped_column(default=0)
     duplicates: Mapped[int] = mapped_column(default=0)  # images that came again and were left out
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
-    content_hash: Mapped[str | None] = mapped_column(String(64))  # of every image's key and label, in order, so far
+    content_hash: Mapped[str | None] = mapped_column(String(64))  # of every image's key and label name, in order so far
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 

@@ -5,6 +5,7 @@ What is added twice, as by a client that lost an answer, changes nothing.
 """
 
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -172,9 +173,10 @@ def add(session: Session, set_id: str, items: Sequence[Checked | Skipped], limit
     _check_limits(found, chunk, limits)
     if chunk.unlabelled:
         session.execute(update(ProbeImage).where(ProbeImage.set_id == set_id).values(label=None))
+        found.content_hash = _hash_without_labels(session, set_id)
     if chunk.images:
         session.execute(insert(ProbeImage), chunk.images)
-    fresh = _insert_skips(session, [*chunk.skips, *chunk.duplicates])
+    fresh = note_skips(session, [*chunk.skips, *chunk.duplicates])
     return _count(found, chunk, fresh)
 
 
@@ -189,7 +191,6 @@ class _Chunk:
         self.duplicates: list[dict[str, Any]] = []
         self.skips: list[dict[str, Any]] = []
         self.bytes = self.repeated = 0
-        self.content_hash = found.content_hash or ""
         self._set, self._known = found, known
 
     def take(self, item: Checked | Skipped) -> None:
@@ -215,7 +216,13 @@ class _Chunk:
             "width": image.width, "height": image.height,
         })  # fmt: skip
         self.bytes += image.bytes
-        self.content_hash = hashlib.sha256(f"{self.content_hash} {image.key} {label}".encode()).hexdigest()
+
+    def hashed_on(self, before: str | None) -> str | None:
+        """The hash of the set's content with these images behind what was there."""
+        names = list(self.labels)
+        for image in self.images:
+            before = _hashed(before, image["key"], None if image["label"] is None else names[image["label"]])
+        return before
 
     def _label(self, name: str | None) -> int | None:
         """The index of a label. Where labels come with the images, all have one or none has."""
@@ -245,18 +252,33 @@ class _Chunk:
         return {"set_id": self._set.id, "name": name, "reason": reason}
 
 
+def _hashed(before: str | None, key: str, label: str | None) -> str:
+    """The hash of some images with one behind them."""
+    return hashlib.sha256(json.dumps([before, key, label]).encode()).hexdigest()
+
+
+def _hash_without_labels(session: Session, set_id: str) -> str | None:
+    """The hash of the images that the set has; of so many, a part is in memory at a time."""
+    keys = select(ProbeImage.key).where(ProbeImage.set_id == set_id).order_by(ProbeImage.number)
+    found = None
+    for key in session.scalars(keys.execution_options(yield_per=CHUNK)):
+        found = _hashed(found, key, None)
+    return found
+
+
 def _names(session: Session, set_id: str, keys: Sequence[str]) -> dict[str, str]:
     """Names of those images that the set has, by key."""
     rows = select(ProbeImage.key, ProbeImage.name).where(ProbeImage.set_id == set_id, ProbeImage.key.in_(keys))
     return dict(session.execute(rows).all())
 
 
-def _insert_skips(session: Session, rows: Sequence[dict[str, Any]]) -> set[str]:
-    """Note files that are left out; the names of those that were not noted before."""
-    if not rows:
-        return set()
-    statement = dialect_insert(session, ProbeSkip).values(rows).on_conflict_do_nothing().returning(ProbeSkip.name)
-    return set(session.scalars(statement))
+def note_skips(session: Session, rows: Sequence[dict[str, Any]]) -> set[str]:
+    """Note files that are left out (rows of `ProbeSkip`); the names of those that were not noted before."""
+    fresh: set[str] = set()
+    for some in chunks(rows, CHUNK):
+        statement = dialect_insert(session, ProbeSkip).values(some).on_conflict_do_nothing()
+        fresh.update(session.scalars(statement.returning(ProbeSkip.name)))
+    return fresh
 
 
 def _count(found: ProbeSet, chunk: _Chunk, fresh: set[str]) -> Added:
@@ -266,7 +288,7 @@ def _count(found: ProbeSet, chunk: _Chunk, fresh: set[str]) -> Added:
     found.duplicates += added.duplicates
     found.skipped += added.skipped
     found.bytes += chunk.bytes
-    found.content_hash = chunk.content_hash or None
+    found.content_hash = chunk.hashed_on(found.content_hash)
     found.labels, found.labels_fixed = list(chunk.labels), chunk.fixed
     return added
 

@@ -20,14 +20,18 @@ class ProbeFile:
     read: Callable[[], bytes]  # its file as it came; raises ProbeSetChanged, StoreUnavailable
 
 
-def probe_files(sessions: Sessions, store: PictureStore, set_id: str, first: int, last: int) -> Iterator[ProbeFile]:
-    """The images `first` to `last` (inclusive) of a set, by number; about a thousand rows are in memory at a time.
+def probe_files(
+    sessions: Sessions, store: PictureStore, set_id: str, numbers: range, most_bytes: int
+) -> Iterator[ProbeFile]:
+    """The images of those numbers (without gaps) of a set, in order; about a thousand rows are in memory at a time.
+
+    Files of more than `most_bytes` in the folder of an in-place set are not read.
 
     Raises:
         UnknownProbeSet: the set is deleted, before or meanwhile.
     """
     with sessions() as session:
         found = queries.get_set(session, set_id)
-        originals = Originals(found.name, store, queries.get_root(session, set_id))
-    for image in queries.iterate_images(sessions, set_id, first, last):
+        originals = Originals(found.name, store, queries.get_root(session, set_id), most_bytes)
+    for image in queries.iterate_images(sessions, set_id, numbers.start, numbers.stop - 1):
         yield ProbeFile(image.number, image.label_index, image.name, partial(originals.read, image.key, image.name))

@@ -95,7 +95,8 @@ def profile_sample(images: int) -> frozenset[int]:
 
 def picture_files(runtime: Runtime, set_id: str, first: int, last: int) -> Iterator[PictureFile]:
     """The images of a range of a set, to be decoded; what has changed since it was registered cannot be read."""
-    for file in probe_files(runtime.ledger.sessions, runtime.store, set_id, first, last):
+    most_bytes = runtime.settings.max_picture_bytes
+    for file in probe_files(runtime.ledger.sessions, runtime.store, set_id, range(first, last + 1), most_bytes):
         yield PictureFile(file.number, NO_LABEL if file.label is None else file.label, _reading(file))
 
 

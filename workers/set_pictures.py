@@ -38,7 +38,8 @@ class SetPictures:
         self._limits = limits_of(runtime.settings)
         with runtime.ledger.sessions() as session:
             found = probe_sets.get_set(session, set_id)
-            self._originals = Originals(found.name, runtime.store, probe_sets.get_root(session, set_id))
+            root = probe_sets.get_root(session, set_id)
+            self._originals = Originals(found.name, runtime.store, root, self._limits.most_bytes)
         self._kept: OrderedDict[int, Pixels | None] = OrderedDict()
         self.sizes: dict[int, tuple[int, int]] = {}  # (width, height) of every whole picture that was read
 
@@ -47,6 +48,7 @@ class SetPictures:
 
         Raises:
             UnknownProbeSet: the set was deleted.
+            StoreUnavailable: the store or the set's folder is not there just now.
         """
         self._fetch(sorted(set(numbers) - set(self._kept)))
         blank = np.empty((*self._input_shape[1:], self._input_shape[0]), np.uint8)

@@ -4,7 +4,7 @@ from flask import redirect, render_template, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from api.gallery import addresses
-from api.gallery.probe_sets import STATES, label_choices, left_out, set_row, shot, size_words
+from api.gallery.probe_sets import STATES, label_choices, label_counts, left_out, set_row, shot, size_words
 from api.gallery.routes import blueprint
 from api.rest.probe_sets import make_of_archive
 from api.security import callers, forgery
@@ -56,7 +56,7 @@ def probe_set(name: str) -> str:
     skips_limit = MOST_SHOWN_SKIPS if request.args.get("skips") == "all" else SHOWN_SKIPS
     with services().sessions() as session:
         found = queries.get_set(session, queries.find_id(session, name))
-        counts = queries.count_by_label(session, found.id)
+        counts = label_counts(session, services().label_counts, found)
         page = queries.list_images(session, found.id, label=label, limit=PAGE_IMAGES, cursor=cursor)
         skips = queries.list_skips(session, found.id, limit=skips_limit)
     return render_template(
@@ -66,7 +66,8 @@ def probe_set(name: str) -> str:
         state=STATES[found.state],
         size=size_words(found),
         left_out=left_out(found),
-        labels=label_choices(found.name, counts, label),
+        labels=(labels := label_choices(found, counts, label)),
+        more_labels=max(0, found.label_count + 1 - len(labels)),
         shots=[shot(found.id, image) for image in page.items],
         first=addresses.probe_set(found.name, label=label) if cursor else "",
         next_page=addresses.probe_set(found.name, label=label, cursor=page.next_cursor) if page.next_cursor else "",

@@ -3,13 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy.orm import Session
+
 from api.gallery import addresses
 from api.gallery.words import bytes_words, count, plural
 from api.rest.probe_sets import image_links
-from db.queries.probe_sets import ProbeImageView, ProbeSetItem
+from db.probe_models import ProbeSetState
+from db.queries.probe_sets import ProbeImageView, ProbeSetItem, ProbeSetView, count_by_label
 
 STATES = {"filling": ("Being filled", "live"), "ready": ("Ready", "good")}
 """Set state -> (words, CSS class)."""
+MOST_LABELS = 200
+"""Labels that a set's page shows."""
+MOST_KEPT = 100
+"""Sets whose counts are kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class LabelChoice:
     """A label that the images can be narrowed to."""
 
     name: str
-    images: int
+    images: int | None  # None: not counted
     address: str
     chosen: bool
 
@@ -61,16 +68,31 @@ def left_out(found: ProbeSetItem) -> list[str]:
     return skipped + ([plural(found.duplicates, "duplicate")] if found.duplicates else [])
 
 
-def label_choices(name: str, counts: Sequence[tuple[str, int]], chosen: int | None) -> list[LabelChoice]:
-    """The labels of a set, and one choice for all of them."""
-    every = LabelChoice("All", sum(images for _, images in counts), addresses.probe_set(name), chosen is None)
-    return [
-        every,
-        *(
-            LabelChoice(label, images, addresses.probe_set(name, label=index), chosen == index)
-            for index, (label, images) in enumerate(counts)
-        ),
-    ]
+def label_choices(found: ProbeSetView, counts: Sequence[int] | None, chosen: int | None) -> list[LabelChoice]:
+    """One choice for all images of a set, then its first labels, with the chosen one if that is none of them."""
+    every = LabelChoice("All", found.images, addresses.probe_set(found.name), chosen is None)
+    shown = list(range(min(len(found.labels), MOST_LABELS)))
+    if chosen is not None and MOST_LABELS <= chosen < len(found.labels):
+        shown.append(chosen)
+    return [every, *(_choice(found, index, counts[index] if counts else None, chosen == index) for index in shown)]
+
+
+def _choice(found: ProbeSetView, index: int, images: int | None, chosen: bool) -> LabelChoice:
+    return LabelChoice(found.labels[index], images, addresses.probe_set(found.name, label=index), chosen)
+
+
+def label_counts(session: Session, kept: dict[str, list[int]], found: ProbeSetView) -> list[int] | None:
+    """How many images each label of a set has; None while it is being filled: to count millions takes a while.
+
+    A set that is ready never changes, so its counts are put into `kept`, by its id.
+    """
+    if found.state != ProbeSetState.READY:
+        return None
+    if found.id not in kept:
+        if len(kept) >= MOST_KEPT:
+            kept.clear()
+        kept[found.id] = [images for _, images in count_by_label(session, found.id)]
+    return kept[found.id]
 
 
 def shot(set_id: str, image: ProbeImageView) -> Shot:

@@ -223,7 +223,8 @@ def unit(name: str, layer_name: str, number: int) -> str:
         passes = list_passes(session, name)
         answers = find_answers(session, name, layer_name, number, request.args.get("set"))
         recipe = get_recipe(session, page.style.hash) if page else None
-        above, below = layers.around(found, layers.shown_layers(session, name, recipes_of_network(session, name)), layer_name)
+        shown = layers.shown_layers(session, name, recipes_of_network(session, name))
+        above, below = layers.around(found, shown, layer_name)
     return render_template(
         "unit.html",
         section="networks",

@@ -17,7 +17,7 @@ from api.security.callers import caller, check_owner
 from api.services import services
 from api.uploads import on_disk
 from core.collection import MAX_LABEL_CHARACTERS, Checked, Skipped, checked, read_archive
-from core.errors import Conflict, NotFound, ProbeSetChanged
+from core.errors import Conflict, NotFound, ProbeSetChanged, StoreUnavailable
 from core.picture_formats import format_of
 from core.specs import THUMBNAIL_PIXELS
 from core.uploads import encode_thumbnail, limits_of
@@ -200,13 +200,15 @@ def add_archive(set_id: str, path: Path, *, whole: bool = False) -> AddedAnswer:
         BadArchive: it cannot be read (further).
         Conflict: the set is ready, or deleted.
         OverQuota: it would be more than it may be.
+        TooLarge: its images have too many pixels together.
     """
     parts = services()
     limits = limits_of(parts.settings)
     most = commands.SetLimits(parts.settings.max_probe_set_images, parts.settings.max_probe_set_bytes)
     skips: list[queries.ProbeSkipView] = []
     found = read_archive(path, limits.most_bytes, whole=whole)
-    items = _noting(checked(found, limits, keep=parts.store.put), skips)
+    most_pixels = max(parts.settings.max_archive_pixels, limits.most_pixels)
+    items = _noting(checked(found, limits, keep=parts.store.put, most_pixels=most_pixels), skips)
     sums = sum(commands.fill(parts.sessions, set_id, items, most), commands.Added())
     with parts.sessions() as session:
         total = queries.get_set(session, set_id).images
@@ -263,18 +265,20 @@ def show_small(set_id: str, number: int) -> Response:
     return immutable(f"{image.key}-small", "image/webp", lambda: encode_thumbnail(read(), 2 * THUMBNAIL_PIXELS))
 
 
-def _original(set_id: str, number: int) -> tuple[queries.ProbeImageView, Callable[[], bytes]]:
+def _original(set_id: str, number: int) -> tuple[queries.ImageFile, Callable[[], bytes]]:
     parts = services()
     with parts.sessions() as session:
-        image = queries.get_image(session, set_id, number)
-        name, root = queries.get_set(session, set_id).name, queries.get_root(session, set_id)
-    return image, partial(_read, Originals(name, parts.store, root), image)
+        image = queries.get_file(session, set_id, number)
+    originals = Originals(image.set_name, parts.store, image.root, parts.settings.max_picture_bytes)
+    return image, partial(_read, originals, image)
 
 
-def _read(originals: Originals, image: queries.ProbeImageView) -> bytes:
+def _read(originals: Originals, image: queries.ImageFile) -> bytes:
     try:
         return originals.read(image.key, image.name)
-    except ProbeSetChanged as error:
+    except (ProbeSetChanged, StoreUnavailable) as error:
+        if originals.root is None and isinstance(error, StoreUnavailable):
+            raise
         detail = f"The file of image {image.number} is not on this machine, or is not what it was when it was added."
         raise NotFound(detail, "An in-place set needs its folder at the same path wherever it is read.") from error
 

@@ -18,6 +18,7 @@ from core.uploads import encode_clean
 from db import searches as commands
 from db.queries import searches as queries
 from db.queries.passes import PassItem, require_pass
+from db.usable_sets import find_set
 
 blueprint = APIBlueprint("searches", __name__, url_prefix="/api/v1", tag="Answers")
 
@@ -108,16 +109,18 @@ def start_search(name: str, set_name: str | None) -> str:
     """Keep the picture of the present request, and ask a worker for what it excites; the search's id.
 
     Raises:
-        UnknownNetwork, NotFound, Conflict: there is nothing to compare it with.
+        UnknownNetwork, NotFound, Conflict: there is nothing to compare it with, or it was deleted just now.
         BadPicture: the picture cannot be read.
     """
     parts = services()
     with parts.sessions() as session:
-        pass_id = require_pass(session, name, set_name).id
+        probe = require_pass(session, name, set_name)
+        pass_id, set_id = probe.id, probe.set_id
     picture = read_picture()
     picture.thumbnail((commands.MOST_SIDE, commands.MOST_SIDE))
     key = parts.store.put(encode_clean(picture))
     with parts.sessions.begin() as session:
+        find_set(session, set_id, hold=True)  # a search that is added to a forgotten set would stay for ever
         search_id = commands.create(session, pass_id, key, caller().owner).id
     ask_for_search(search_id)
     return search_id

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 MAX_NAME_CHARACTERS = 500
 MAX_LABEL_CHARACTERS = 200
+MAX_REASON_CHARACTERS = 500
 
 
 @dataclass(frozen=True)

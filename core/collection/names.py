@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from core.collection.items import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS
+from core.collection.items import MAX_LABEL_CHARACTERS, MAX_NAME_CHARACTERS, MAX_REASON_CHARACTERS
 from core.picture_formats import FORMATS
 
 _CLUTTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
@@ -48,10 +48,20 @@ def common_folder(names: Iterable[str]) -> str:
     return around
 
 
-def presentable(name: str) -> str:
-    """Any name so that it can be kept and shown."""
-    shown = name.encode(errors="replace").decode()
-    return "".join(c if c.isprintable() else "\ufffd" for c in shown)[:MAX_NAME_CHARACTERS]
+def presentable(text: str, most: int = MAX_NAME_CHARACTERS) -> str:
+    """Any text so that a database keeps it, JSON carries it and a page shows it; at most so many characters of it."""
+    shown = text[:most].encode(errors="replace").decode()
+    return "".join(c if c.isprintable() else "\ufffd" for c in shown)
+
+
+def usable_label(text: str | None) -> str | None:
+    """A label as somebody else wrote it, so that it can be one; None for none."""
+    return presentable(text, MAX_LABEL_CHARACTERS) if text else None
+
+
+def reason_of(text: str) -> str:
+    """Why a file is left out, whoever says it, in one line that is not too long."""
+    return presentable(text, MAX_REASON_CHARACTERS)
 
 
 def folder_label(name: str) -> str | None:

@@ -12,21 +12,34 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NoReturn, cast
 
-from core.collection.items import MAX_LABEL_CHARACTERS, Found, Skipped
-from core.collection.names import folder_label, is_called_an_image, is_clutter, presentable, tidy, why_unusable
+from core.collection.items import Found, Skipped
+from core.collection.names import (
+    folder_label,
+    is_called_an_image,
+    is_clutter,
+    presentable,
+    reason_of,
+    tidy,
+    usable_label,
+    why_unusable,
+)
 from core.errors import BadArchive
 
 LABEL_HEADER, REASON_HEADER = "DEEPVIS.label", "DEEPVIS.reason"
 """Extended headers of a member: its label; why it is left out."""
 MOST_HEADER_BYTES = 65_536
+MOST_CHAINED = 8
+"""Headers before one member that say more of it: a long name, a long link, what is extended, what holds for all."""
+MOST_GLOBAL = 100
+"""Fields that hold for all members; they are in memory to the end. `git archive` writes one."""
 MOST_TOGETHER = 8
 """Most files of one name that are looked at together."""
 _HEADERS = frozenset({
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK
 })  # fmt: skip
-_BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError)
+_BROKEN = (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, RecursionError)
 _OPENERS: dict[bytes, Callable[[Path, str], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
 
 
@@ -92,7 +105,7 @@ def _noted(file: _File) -> str | None:
     """The label that a file beside an image says."""
     text = file.data.decode(errors="replace").strip()
     if file.name.endswith(".cls"):
-        return text[:MAX_LABEL_CHARACTERS] or None
+        return usable_label(text)
     return _in_json(text) if file.name.endswith(".json") else None
 
 
@@ -103,7 +116,7 @@ def _in_json(text: str) -> str | None:
         return None
     label = note.get("label") if isinstance(note, dict) else None
     is_label = isinstance(label, str | int) and not isinstance(label, bool)
-    return str(label)[:MAX_LABEL_CHARACTERS] or None if is_label else None
+    return usable_label(str(label)) if is_label else None
 
 
 # --- members ---------------------------------------------------------------------
@@ -115,7 +128,7 @@ def _members(path: Path, most_total: int) -> Iterator[tuple[tarfile.TarFile, tar
     try:
         with opener(path, "rb") as file:
             stream = cast(IO[bytes], _Counted(file, most_total))
-            with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
+            with _Archive.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
                 while (member := archive.next()) is not None:
                     if not member.isdir() and not is_clutter(member.name):
                         yield archive, member
@@ -134,10 +147,10 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _read(archive: tarfile.TarFile, member: tarfile.TarInfo, most_bytes: int, around: str) -> _File:
-    label = member.pax_headers.get(LABEL_HEADER)
-    reason = member.pax_headers.get(REASON_HEADER) or _why_skipped(member, most_bytes)
+    label = usable_label(member.pax_headers.get(LABEL_HEADER))
+    reason = reason_of(member.pax_headers.get(REASON_HEADER, "")) or _why_skipped(member, most_bytes)
     name = member.name if reason else tidy(member.name).removeprefix(around)
-    return _File(name, label and label[:MAX_LABEL_CHARACTERS], b"" if reason else _bytes(archive, member), reason)
+    return _File(name, label, b"" if reason else _bytes(archive, member), reason)
 
 
 def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -156,8 +169,30 @@ def _why_skipped(member: tarfile.TarInfo, most_bytes: int) -> str:
     return why_unusable(member.name)
 
 
+class _Archive(tarfile.TarFile):
+    """An archive that knows how many headers are being read, each within the one before it."""
+
+    depth = 0
+
+
 class _Header(tarfile.TarInfo):
     """A header that is refused where tarfile would take it for the archive's end, or much memory for it."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> "_Header":
+        archive = cast(_Archive, tarfile)
+        archive.depth += 1
+        try:
+            if archive.depth > MOST_CHAINED or len(archive.pax_headers) > MOST_GLOBAL:
+                raise BadArchive("A member of the tar has too many headers.", "Pack the images anew.")
+            return super().fromtarfile(archive)
+        finally:
+            archive.depth -= 1
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise BadArchive("The tar has a sparse file, whose map may be of any size.", "Pack it without --sparse.")
+
+    _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":

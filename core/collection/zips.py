@@ -1,6 +1,7 @@
 """Zip archives."""
 
 import io
+import lzma
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +9,17 @@ from pathlib import Path
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from core.collection.items import Found, Skipped
-from core.collection.names import folder_label, is_clutter, presentable, tidy, why_unusable
+from core.collection.names import folder_label, is_clutter, presentable, reason_of, tidy, why_unusable
 from core.errors import BadArchive
 
 MOST_DIRECTORY_BYTES = 8_388_608
 """Of a zip's table of contents, which is read whole: some 70,000 files."""
 _PIECE = 65_536
 _ENCRYPTED = 0x1
+_BROKEN = (
+    BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, EOFError, OSError, RuntimeError, ValueError,
+    MemoryError,  # a member says itself how large the dictionary is that LZMA needs
+)  # fmt: skip
 
 
 def is_zip(start: bytes) -> bool:
@@ -57,8 +62,8 @@ def _read(archive: ZipFile, member: ZipInfo, most_bytes: int, around: str) -> Fo
     try:
         with archive.open(member) as file:
             pieces = list(iter(lambda: file.read(_PIECE), b""))  # no more than its stated size is unpacked
-    except (BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError, ValueError) as error:
-        return Skipped(name, f"It cannot be unpacked: {str(error) or type(error).__name__}.")
+    except _BROKEN as error:
+        return Skipped(name, reason_of(f"It cannot be unpacked: {str(error) or type(error).__name__}."))
     return Found(name, folder_label(name), b"".join(pieces))
 
 

@@ -1,6 +1,7 @@
 """Reads of probe sets: which there are, and their images, a part at a time however many there are."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -64,6 +65,17 @@ class ProbeImagePage(View):
 
     items: tuple[ProbeImageView, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """What one needs to read the file of an image."""
+
+    number: int
+    set_name: str
+    root: str | None  # the folder that it stays in; None: it is in the store
+    key: str  # SHA-256 of the file
+    name: str  # path within the collection
 
 
 class ProbeSkipView(View):
@@ -137,7 +149,7 @@ def unknown(set_id: str) -> UnknownProbeSet:
 
 
 def count_by_label(session: Session, set_id: str) -> list[tuple[str, int]]:
-    """The labels of a set, in order, and how many images each has. Raises as `get_set`."""
+    """The labels of a set, in order, and how many images each has; looks at every image. Raises as `get_set`."""
     labels = get_set(session, set_id).labels
     counted = select(ProbeImage.label, func.count()).where(ProbeImage.set_id == set_id).group_by(ProbeImage.label)
     counts = dict(session.execute(counted).all())
@@ -159,7 +171,7 @@ def list_images(
     labels = get_set(session, set_id).labels
     statement = select(ProbeImage).where(ProbeImage.set_id == set_id)
     if label is not None:
-        statement = statement.where(ProbeImage.label == label)
+        statement = statement.where(ProbeImage.label == max(-1, min(label, MAX_NUMBER)))
     if (after := decode_cursor(cursor, int)) is not None:
         statement = statement.where(ProbeImage.number > min(after[0], MAX_NUMBER))
     rows = session.scalars(statement.order_by(ProbeImage.number).limit(limit + 1)).all()
@@ -176,8 +188,26 @@ def get_image(session: Session, set_id: str, number: int) -> ProbeImageView:
     """
     found = get_images(session, set_id, [number])
     if not found:
-        raise NotFound(f"The probe set has no image {number}.", "They are numbered from 0.")
+        raise _no_image(number)
     return found[number]
+
+
+def get_file(session: Session, set_id: str, number: int) -> ImageFile:
+    """Where the file of one image is, in one statement. Raises as `get_image`.
+
+    The root is a path of this installation's machines, as of `get_root`: not to be shown.
+    """
+    wanted = ProbeImage.set_id == set_id, ProbeImage.number == min(number, MAX_NUMBER)
+    statement = select(ProbeSet.name, ProbeSet.root, ProbeImage.key, ProbeImage.name).join_from(ProbeImage, ProbeSet)
+    found = session.execute(statement.where(*wanted, ProbeSet.state != ProbeSetState.DELETED)).one_or_none()
+    if found is None:
+        get_set(session, set_id)
+        raise _no_image(number)
+    return ImageFile(number, *found)
+
+
+def _no_image(number: int) -> NotFound:
+    return NotFound(f"The probe set has no image {number}.", "They are numbered from 0.")
 
 
 def get_images(session: Session, set_id: str, numbers: Collection[int]) -> dict[int, ProbeImageView]:

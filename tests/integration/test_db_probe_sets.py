@@ -1,9 +1,7 @@
 """Commands and reads of probe sets, on both databases."""
 
-import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +15,6 @@ from core.errors import (
     NotFound,
     OverQuota,
     ProbeSetChanged,
-    StoreUnavailable,
     UnknownProbeSet,
 )
 from db import probe_sets
@@ -213,9 +210,15 @@ def test_the_hash_says_what_is_in_a_set(sessions: Sessions) -> None:
     others = {
         content_hash(sessions, "order", [two, one]),
         content_hash(sessions, "fewer", [one]),
-        content_hash(sessions, "labels", [one, two], labels=["b", "a"]),
+        content_hash(sessions, "labels", [one, image("2", "c")]),
+        none := content_hash(sessions, "none", [one, two], labels=[]),
     }
-    assert len({whole, *others}) == 4
+    assert len({whole, *others}) == 5
+    assert whole == content_hash(sessions, "numbers", [one, two], labels=["b", "a"])
+    three = image("3")
+    bare = content_hash(sessions, "bare", [one, two, three], labels=[])
+    assert none != bare == content_hash(sessions, "forgotten", [one], [two, three])
+    assert bare == content_hash(sessions, "at-once", [one, two, three])
 
 
 IMAGES = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15), st.sampled_from([None, "a", "b"])), max_size=30)
@@ -286,10 +289,10 @@ def test_a_worker_reads_a_range_some_rows_at_a_time(sessions: Sessions, monkeypa
     for item in items:
         store.put(item.name.encode())
     added(sessions, set_id, *items)
-    files = list(probe_files(sessions, store, set_id, 2, 9))
+    files = list(probe_files(sessions, store, set_id, range(2, 10), 100))
     assert [(file.number, file.label, file.name) for file in files] == [(n, n % 2, items[n].name) for n in range(2, 10)]
     assert [file.read() for file in files] == [items[n].name.encode() for n in range(2, 10)]
-    reading = probe_files(sessions, store, set_id, 0, 10)
+    reading = probe_files(sessions, store, set_id, range(11), 100)
     next(reading)
     store.delete(items[2].key)
     with pytest.raises(ProbeSetChanged, match="'photos'"):
@@ -371,34 +374,3 @@ def test_several_who_forget_at_once(sessions: Sessions, monkeypatch: pytest.Monk
     forget_all(sessions)
     with sessions() as session:
         assert session.scalar(select(func.count()).select_from(UnitView)) == 0
-
-
-# --- files in place --------------------------------------------------------------
-
-
-def test_files_in_place_are_read_and_checked(sessions: Sessions, tmp_path: Path) -> None:
-    root = tmp_path / "root"
-    root.mkdir()
-    for name in ("1", "2", "3"):
-        (root / name).write_text(name)
-    set_id = begun(sessions, root=str(root))
-    added(sessions, set_id, image("1"), image("2"), image("3"))
-    one, two, three = probe_files(sessions, open_store("memory://"), set_id, 0, 2)
-    assert one.read() == b"1"
-    (root / "2").write_text("other")
-    (root / "3").unlink()
-    with pytest.raises(ProbeSetChanged, match=r"'2' is not what it was .*'photos'"):
-        two.read()
-    with pytest.raises(ProbeSetChanged, match=r"'3' is gone .*'photos'"):
-        three.read()
-    os.mkfifo(root / "3")
-    with pytest.raises(ProbeSetChanged, match="no file any more"):
-        three.read()
-    root.rename(root.with_name("moved"))
-    with pytest.raises(ProbeSetChanged, match=r"no folder .* on this machine"):
-        one.read()
-    root.write_text("")
-    root.unlink()
-    root.symlink_to(root)
-    with pytest.raises(StoreUnavailable, match="symbolic links"):
-        one.read()

@@ -120,6 +120,22 @@ def test_the_last_two_ranges_at_once_plan_one_merge(sessions: Sessions, round_: 
     assert kinds(sessions, atlas_id) == {"probe done": 2, "merge pending": 1}
 
 
+def test_two_ranges_that_skip_at_once_are_both_counted(sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        atlas_ids = [probe.probe_atlas(session, [(0, 9)], top=top) for top in (2, 3)]
+    with sessions.begin() as session:
+        taken = [probe.take_next(session, atlas_id) for atlas_id in atlas_ids]
+
+    def commit(lease: object, name: str) -> AtlasState:
+        assert isinstance(lease, ProbeLease)
+        with sessions.begin() as session:
+            return commit_shard(session, lease, probe.part(lease, (("3.png", "Broken."), (name, "Broken."))))
+
+    race([lambda lease=lease, n=n: commit(lease, f"{n}.png") for n, lease in enumerate(taken)])
+    with sessions() as session:
+        assert session.scalars(select(ProbeSet.skipped)).one() == count(sessions, ProbeSkip) == 3
+
+
 def test_said_twice_is_said_once(sessions: Sessions) -> None:
     with sessions.begin() as session:
         atlas_id = probe.probe_atlas(session, [(0, 9)])
@@ -132,6 +148,7 @@ def test_said_twice_is_said_once(sessions: Sessions) -> None:
     assert kinds(sessions, atlas_id) == {"probe done": 1, "merge pending": 1}
     assert count(sessions, ProbeSkip) == 1
     with sessions() as session:
+        assert session.scalars(select(ProbeSet.skipped)).one() == 1
         assert session.scalars(select(ProbePass.images)).one() == 9
 
 

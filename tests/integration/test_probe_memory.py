@@ -36,7 +36,7 @@ for _, archive in pack(read_folder(root, limits.most_bytes)):
     assert sum(1 for _ in read_archive(home / "part.tar", limits.most_bytes))
 with sessions.begin() as session:
     probe_sets.finish(session, set_id)
-assert sum(len(file.read()) > 0 for file in probe_files(sessions, store, set_id, 0, images - 1)) == images
+assert sum(len(file.read()) > 0 for file in probe_files(sessions, store, set_id, range(images), 10**6)) == images
 print(images, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

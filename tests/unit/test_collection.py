@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core.collection import Checked, Found, Skipped, archives, checked, pack, read_archive, read_folder, zips
-from core.errors import BadArchive, InvalidRequest
+from core.errors import BadArchive, InvalidRequest, TooLarge
 from core.uploads import Limits
 
 MOST = 100_000
@@ -370,3 +370,12 @@ def test_few_files_are_in_memory_at_once() -> None:
 
     seen: Sequence[int] = [len(alive) - index for index, _ in enumerate(checked(files(100), LIMITS))]
     assert max(seen) <= 9
+
+
+def test_no_more_is_decoded_than_may_be() -> None:
+    cut = image(9, side=100)[:-20]  # 10,000 pixels, of which no image comes
+    assert len(list(checked([Found("cut.png", None, cut)] * 3, LIMITS, most_pixels=30_000))) == 3
+    with pytest.raises(TooLarge, match="more than 29999 pixels"):
+        list(checked([Found("cut.png", None, cut)] * 3, LIMITS, most_pixels=29_999))
+    refused = [Found("large.png", None, image(side=101)), Found("text", None, b"hello")]
+    assert len(list(checked(refused, LIMITS, most_pixels=0))) == 2

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from core.specs import Scope
@@ -135,6 +136,10 @@ def test_a_file_that_is_not_on_this_machine_is_not_found(front: Front, tmp_path:
     assert "not on this machine" in document["detail"] and str(tmp_path) not in str(document)
     assert client_of(front).get(f"{SETS}/{set_id}").json["in_place"] is True
     problem(front.client.get(f"{SETS}/{set_id}/images/2/file"), 404, "not-found")
+    tmp_path.rename(tmp_path.with_name("moved"))
+    gone = problem(front.client.get(f"{SETS}/{set_id}/images/0/file"), 404, "not-found")
+    assert str(tmp_path) not in str(gone)
+    tmp_path.with_name("moved").rename(tmp_path)
     filling = begun(sessions, "more", root=str(tmp_path))  # type: ignore[arg-type]
     problem(send(front.client, filling), 409, "conflict")
 
@@ -216,6 +221,17 @@ def test_limits_hold(make_front: MakeFront) -> None:
     answer = send(front.client, set_id, zipped({"1.png": large.getvalue()})).json
     assert "9 x 8 pixels" in answer["skips"][0]["reason"]
     problem(front.client.post(SETS, data="x" * 2_000_000, content_type="application/json"), 413, "too-large")
+
+
+def test_an_archive_of_too_many_pixels_is_refused_and_may_come_in_parts(make_front: MakeFront) -> None:
+    front = make_front(max_archive_pixels=100, max_picture_pixels=64)
+    set_id = begin(front.client)
+    images = {f"{number}.png": image_bytes("PNG", number) for number in range(3)}  # 64 pixels each
+    document = problem(send(front.client, set_id, zipped(images)), 413, "too-large")
+    assert "DEEPVIS_MAX_ARCHIVE_PIXELS" in document["remedy"]
+    for name, data in images.items():
+        assert send(front.client, set_id, zipped({name: data})).status_code == 200
+    assert front.client.get(f"{SETS}/{set_id}").json["images"] == 3
 
 
 def test_a_store_that_is_full_says_so_and_the_same_may_be_sent_again(
@@ -321,6 +337,41 @@ def test_pages_page(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> Non
     assert ">newer</a>" in page and ">photos</a>" not in page
     [following] = re.findall(r'rel="next" href="([^"]+)"', page)
     assert ">photos</a>" in client.get(following).text
+
+
+def test_of_many_labels_the_page_shows_some_and_the_chosen_one(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.gallery.probe_sets.MOST_LABELS", 2)
+    set_id = begin(front.client)
+    send(front.client, set_id, zipped({f"{name}/1.png": image_bytes("PNG", ord(name)) for name in "abcd"}))
+    filling = front.client.get("/probe-sets/photos").text
+    assert labels_of(filling) == [("0", "a", ""), ("1", "b", "")] and "And 2 more" in filling
+    front.client.post(f"{SETS}/{set_id}/finish")
+    chosen = front.client.get("/probe-sets/photos?label=3").text
+    assert labels_of(chosen) == [("0", "a", "1"), ("1", "b", "1"), ("3", "d", "1")] and "And 1 more" in chosen
+    assert chosen.count("/thumbnail") == 1
+    for wrong in (4, -1, 2**70, -(2**70)):
+        assert front.client.get(f"/probe-sets/photos?label={wrong}").text.count("/thumbnail") == 0
+
+
+def labels_of(page: str) -> list[tuple[str, str, str]]:
+    """Place, name and number of images of each label that a page shows."""
+    return re.findall(r'label=(\d)"[^>]*>([a-z])</a>(?: <span class="quiet small">(\d)</span>)?</li>', page)
+
+
+def test_the_labels_of_a_ready_set_are_counted_once_and_a_file_is_found_at_once(front: Front) -> None:
+    set_id = make(front.client)
+    statements: list[str] = []
+
+    def note(_c: object, _u: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    event.listen(front.services.sessions.kw["bind"], "before_cursor_execute", note)
+    for _ in range(3):
+        front.client.get("/probe-sets/photos")
+    assert sum("GROUP BY probe_images.label" in each for each in statements) == 1
+    statements.clear()
+    assert front.client.get(f"{SETS}/{set_id}/images/0/thumbnail").status_code == 200
+    assert sum("probe_" in each for each in statements) == 1
 
 
 def test_a_set_that_is_not_finished_says_so(front: Front) -> None:

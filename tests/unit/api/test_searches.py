@@ -6,7 +6,7 @@ import re
 import pytest
 
 from core.specs import Scope
-from db import searches
+from db import probe_sets, searches
 from db.models import Network
 from tests import answers
 from tests.unit.api.conftest import Front, MakeFront, bearer, image_bytes, problem
@@ -204,3 +204,18 @@ def test_who_may_only_read_is_offered_no_form(closed: Front) -> None:
     page = closed.client.get("/networks/tiny").text
     assert 'type="file"' not in page
     assert "Which units like" in page
+
+
+def test_a_set_that_is_deleted_while_the_picture_is_kept_gets_no_search(
+    front: Front, seeded: answers.Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, before = type(front.services.store).put, front.counts()["picture_searches"]
+
+    def delete_and_put(store: object, data: bytes) -> str:
+        with front.services.sessions.begin() as session:
+            probe_sets.delete(session, seeded.set_id)
+        return put(store, data)  # type: ignore[arg-type]  # the store it is called on
+
+    monkeypatch.setattr(type(front.services.store), "put", delete_and_put)
+    problem(front.client.post(SEARCHES, data=image_bytes("PNG", 1), content_type="image/png"), 409, "probe-set-changed")
+    assert front.counts()["picture_searches"] == before
