@@ -214,6 +214,8 @@ def planned(bench: Bench, spec: AtlasSpec) -> str:
     send_plan(make_celery(bench.settings), atlas_id)
     while _atlas(bench, atlas_id).planned_at is None:
         peak = max(peak, planner.memory_info().rss)
+        if error := _atlas(bench, atlas_id).error:
+            raise RuntimeError(f"the atlas cannot be planned: {error}")
         time.sleep(0.1)
     seconds = time.monotonic() - start
     with bench.sessions() as session:

@@ -36,6 +36,7 @@ class AtlasAnswer(BaseModel):
     error: str | None = None
     progress: Progress = Progress()
     failures: list[Failure] = []
+    unread_images: int = 0  # of its probe set
 
     @property
     def finished(self) -> bool:

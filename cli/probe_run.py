@@ -1,5 +1,6 @@
 """`deepvis probe run`: put a probe set through a network, over the REST API."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,10 +25,15 @@ MOST_TOP = 100
     callback=name_list,
     help=f"Backward views: {', '.join(BACKWARD)}, or none; default: all of them.",
 )
+@click.option(
+    "--weights",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Weights for NETWORK from a .safetensors or .pth file (needs this service's database and pictures).",
+)
 @click.option("--device", type=click.Choice(["any", "gpu", "cpu"]), help="What may compute it; default: any.")
 @click.option("--wait", is_flag=True, help="Show progress until it is done; the exit status says how it went.")
 @click.pass_context
-def run(ctx: click.Context, /, network: str, probe_set: str, wait: bool, **wishes: Any) -> None:
+def run(ctx: click.Context, /, network: str, probe_set: str, weights: Path | None, wait: bool, **wishes: Any) -> None:
     """Find what every unit of NETWORK answers to in the probe set SET: its top images, their crops and backward views.
 
     What was made before (same network, set, layers and options) is not made again. The service must be running
@@ -40,8 +46,14 @@ def run(ctx: click.Context, /, network: str, probe_set: str, wait: bool, **wishe
     if given.get("backward") == ["none"]:
         given["backward"] = []
     about: dict[str, Any] = {name: given.pop(name) for name in ("top", "lowest", "backward") if name in given}
-    body = {"network": network, "preferred": False, "probe": {"set": probe_set, **about}, **given}
-    with Client(connected_settings()) as client:
+    settings = connected_settings()
+    with Client(settings) as client:
+        if weights is not None:
+            from cli.checkpoints import register_weights
+
+            network = register_weights(settings, network, weights)
+            client.expect_network(network)
+        body = {"network": network, "preferred": False, "probe": {"set": probe_set, **about}, **given}
         made = client.submit(body)
         click.echo(f"Atlas     {made.id}: {network} on {probe_set}")
         if wait:

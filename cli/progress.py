@@ -32,6 +32,12 @@ def show_result(client: Client, atlas: AtlasAnswer) -> None:
         click.echo(f"Failed: {_what(failure)}: {failure.error}", err=True)
     if atlas.error:
         click.echo(f"Failed: {atlas.error}", err=True)
+    if atlas.unread_images:
+        click.echo(
+            f"Left out: {atlas.unread_images} images of the probe set that could not be read or have changed; "
+            "`deepvis probe show SET` says which.",
+            err=True,
+        )
     click.echo(f"Atlas     {atlas.id} of {atlas.network}: {atlas.state.replace('_', ' ')}")
     click.echo(f"Gallery   {client.url}/atlases/{atlas.id}")
 

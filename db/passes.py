@@ -47,8 +47,9 @@ def begin_pass(session: Session, lease: PlanLease, batch: int) -> bool:
     atlas, wish = lock_planned(session, lease), lease.spec.probe
     if wish is None:
         raise ValueError(f"atlas {atlas.id} asks for no pass")
-    find_set(session, wish.set)
+    find_set(session, wish.set, hold=True)
     if _made_before(session, atlas, lease.spec):
+        session.execute(delete(ProbePass).where(ProbePass.atlas_id == atlas.id))  # of a planner that got lost
         return False
     row = {
         "atlas_id": atlas.id,
@@ -56,6 +57,7 @@ def begin_pass(session: Session, lease: PlanLease, batch: int) -> bool:
         "set_id": wish.set,
         "spec": wish.model_dump(mode="json"),
         "batch": batch,
+        "partial": bool(lease.spec.units or lease.spec.layers),
         "state": PassState.RUNNING,
         "images": 0,
         "created_at": clock.now(session),
@@ -73,7 +75,13 @@ def _made_before(session: Session, atlas: Atlas, spec: AtlasSpec) -> bool:
     whole = theirs.where(ProbePass.network_id == atlas.network_id, ProbePass.set_id == spec.probe.set)
     found = session.scalars(whole.where(ProbePass.state == PassState.MERGED, Atlas.state == AtlasState.COMPLETE))
     specs = (AtlasSpec.model_validate(row) for row in found)
-    return any(other.probe == spec.probe and set(other.layers) == set(spec.layers) for other in specs)
+    return any(other.probe == spec.probe and _covers(other, spec) for other in specs)
+
+
+def _covers(other: AtlasSpec, spec: AtlasSpec) -> bool:
+    """Whether the other atlas is over the same layers, with views of every unit that this one wants."""
+    units = not other.units or (bool(spec.units) and set(spec.units) <= set(other.units))
+    return set(other.layers) == set(spec.layers) and units
 
 
 # --- a range -------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ PLAN_STALE_SECONDS = 30
 """A queued atlas that no planner has taken up for this long needs a message again."""
 INTERACTIVE_SECONDS = 120.0
 """An atlas whose plan costs no more than this is served before the large ones, unless it was asked for otherwise."""
+MOST_INTERACTIVE_VIEWS = 1000
+"""Nor does one that makes more crops and backward views than that count as small."""
 MOST_INTERACTIVE = 4
 """So many of an owner's atlases are interactive at once by their size alone."""
 
@@ -168,7 +170,9 @@ def _priority(session: Session, atlas: Atlas, plan: tallies.Sums) -> Priority:
     """Interactive for what is small, unless its owner has several such under way: those are a batch in disguise."""
     mine = (Atlas.owner == atlas.owner, Atlas.state == AtlasState.RUNNING, Atlas.priority == Priority.INTERACTIVE)
     under_way = session.scalar(select(func.count()).select_from(Atlas).where(*mine)) or 0
-    is_small = plan.cost_seconds <= INTERACTIVE_SECONDS and under_way < MOST_INTERACTIVE
+    # What crops and backward views will cost nobody has measured yet: many are a batch, however small the set.
+    is_small = plan.cost_seconds <= INTERACTIVE_SECONDS and _views(session, atlas) <= MOST_INTERACTIVE_VIEWS
+    is_small = is_small and under_way < MOST_INTERACTIVE
     return Priority.INTERACTIVE if is_small else Priority.BATCH
 
 

@@ -92,6 +92,7 @@ class ProbePass(Base):
     set_id: Mapped[str] = mapped_column(ForeignKey("probe_sets.id"), index=True)
     spec: Mapped[dict[str, Any]]  # core.specs.ProbeWish
     batch: Mapped[int]  # images in a batch: ranges begin at multiples of it
+    partial: Mapped[bool] = mapped_column(default=False)  # it is over some layers, or makes views of some units, only
     state: Mapped[str] = mapped_column(String(12), default=PassState.RUNNING)
     images: Mapped[int] = mapped_column(default=0)  # that were looked at; those skipped are not among them
     created_at: Mapped[datetime]
@@ -212,6 +213,7 @@ class PictureSearch(Base):
     error: Mapped[str | None] = mapped_column(Text)
     attempts: Mapped[int] = mapped_column(default=0)
     requested_at: Mapped[datetime]  # when a message was last sent for it
+    begun_at: Mapped[datetime | None]  # when a worker last took it up
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     result: Mapped[list[Any]] = mapped_column(default=list)  # of units: see db.searches.Excited

@@ -162,7 +162,7 @@ class Engine:
 
     def to_input(self, pixels: Pixels) -> Tensor:
         """Pictures (N, H, W, C), 0..255, as the network takes them: (N, C, H, W) float32, on the device."""
-        picture = torch.from_numpy(pixels)
+        picture = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
         if self.device.type == "cuda":
             picture = picture.pin_memory()
         picture = picture.to(self.device, non_blocking=True).permute(0, 3, 1, 2)  # channels last as it is

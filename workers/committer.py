@@ -22,7 +22,7 @@ from store.probe import check_writable
 from workers.held import HeldLease, HeldLeases
 from workers.ledger import Ledger
 from workers.metrics import WorkerMetrics
-from workers.reasons import explain, first_line, is_setback, report
+from workers.reasons import explain, first_line, is_final, is_setback, report
 from workers.stages import StageTimes
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,8 @@ class Committer:
                 self._ledger.set_back(lease, explain(error))
             else:
                 report(f"{describe_work(lease)} cannot be committed", error)
-                self._ledger.fail_attempt(lease, f"Its pictures could not be committed: {explain(error)}")
+                said = f"Its pictures could not be committed: {explain(error)}"
+                self._ledger.fail_attempt(lease, said, final=is_final(error))
         except Exception as untold:
             why = first_line(untold)
             log.error("shard %s: its lease will run out, as that cannot be noted: %s", lease.shard_id, why)

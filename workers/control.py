@@ -97,9 +97,10 @@ def _plan(runtime: Runtime, held: HeldPlan) -> None:
 
 def _ranges(runtime: Runtime, held: HeldPlan, engine: Engine, info: NetworkInfo) -> Iterator[ShardSpec]:
     """The shards of the pass over a probe set, if the atlas asks for one that has not been made yet."""
-    lease, batch = held.lease, engine.probe_batch_size
+    lease = held.lease
     if lease.spec.probe is None:
         return
+    batch = engine.probe_batch_size
     if not runtime.ledger.patiently("beginning a pass", lambda s: passes.begin_pass(s, lease, batch)):
         return
     _check_go_on(runtime, held)

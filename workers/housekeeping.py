@@ -104,6 +104,7 @@ class Housekeeper(threading.Thread):
     def _forget(self) -> None:
         with self._sessions.begin() as session:
             workers.forget(session)
+            searches.forget(session)
 
     def _purge(self) -> None:
         """Delete what is left of deleted probe sets, for a moment; the next turn goes on."""

@@ -108,9 +108,9 @@ class Ledger:
         seconds = self._settings.setback_seconds
         self.patiently(f"setting back shard {lease.shard_id}", lambda s: leases.set_back(s, lease, reason, seconds))
 
-    def fail_attempt(self, lease: Lease, error: str) -> None:
-        """Note why an attempt at a shard failed."""
-        most = self._settings.max_attempts
+    def fail_attempt(self, lease: Lease, error: str, *, final: bool = False) -> None:
+        """Note why an attempt at a shard failed; after a `final` one there are no others."""
+        most = 1 if final else self._settings.max_attempts
         self.patiently(f"noting shard {lease.shard_id}", lambda s: leases.fail_attempt(s, lease, error, most))
 
     def reap(self) -> dict[str, dict[int, str]]:

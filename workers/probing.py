@@ -4,6 +4,7 @@ Pictures are decoded in threads, ahead of the device. What cannot be read is ski
 it was registered counts as that. Imports torch: in the child only.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -22,6 +23,8 @@ from workers.held import HeldLease
 from workers.probe_images import ProbeFile, probe_files
 from workers.runtime import Runtime
 from workers.stages import StageTimes
+
+log = logging.getLogger(__name__)
 
 DECODERS_PER_CORE = 1
 NAMES_AT_ONCE = 500
@@ -65,6 +68,8 @@ def compute_range(
         nonlocal seen
         seen += len(inputs.numbers) + len(inputs.skipped)
         skipped.extend(inputs.skipped)
+        for each in inputs.skipped:
+            log.warning("image %d of %s is left out: %s", each.number, lease.set_name, each.reason)
         held.progress(seen / total)
 
     layers = [layer for _, layer in lease.layers]

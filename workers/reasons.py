@@ -2,7 +2,7 @@
 
 import logging
 
-from core.errors import DeepvisError, StoreUnavailable
+from core.errors import DeepvisError, ProbeSetChanged, StoreUnavailable, UnknownProbeSet
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,11 @@ def first_line(error: Exception) -> str:
 def report(what: str, error: Exception) -> None:
     """Log a failure; with its traceback if nobody foresaw it."""
     log.error("%s: %s", what, explain(error), exc_info=None if isinstance(error, DeepvisError) else error)
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether another attempt would end in the same way, wherever it is made."""
+    return isinstance(error, (UnknownProbeSet, ProbeSetChanged))
 
 
 def is_setback(error: BaseException) -> bool:

@@ -57,7 +57,6 @@ def _give_up(runtime: Runtime, search_id: str, error: Exception) -> None:
         runtime.ledger.patiently("leaving a search", lambda s: searches.leave(s, search_id))
         return
     report(f"search {search_id} cannot be answered", error)
-    runtime.engines.clear()
     reason = explain(error)
     runtime.ledger.patiently("noting that", lambda s: searches.fail(s, search_id, reason))
 
@@ -81,7 +80,7 @@ def _work(session: Session, search: PictureSearch) -> _Work:
 
 
 def _excited(runtime: Runtime, work: _Work) -> Iterator[Excited]:
-    """Every unit that answers above zero, in no order; one layer's set in memory at a time."""
+    """Every unit that answers above zero and its own mean, in no order; one layer's set in memory at a time."""
     engine = runtime.engines.engine(work.network, work.weights_hash)
     pixels = read_input(runtime.store.get(work.key), engine.input_shape, limits_of(runtime.settings))
     answers = engine.answers([layer for _, layer, _ in work.layers], pixels[None])
@@ -96,7 +95,7 @@ def _of_layer(runtime: Runtime, layer_id: int, blob: str, answers: Floats) -> It
     shares = percentiles(tally, answers)
     with np.errstate(divide="ignore", invalid="ignore"):
         above = (answers - known.mean) / known.deviation
-    shown = np.isfinite(answers) & np.isfinite(shares) & np.isfinite(above) & ~known.dead & (answers > 0)
+    shown = np.isfinite(answers) & np.isfinite(shares) & np.isfinite(above) & ~known.dead & (answers > 0) & (above > 0)
     for unit in np.flatnonzero(shown).tolist():
         yield layer_id, unit, float(answers[unit]), 100 * float(shares[unit]), float(above[unit])
 

@@ -10,7 +10,7 @@ from workers.committer import Parcel, describe_work, ids
 from workers.engines import Engine
 from workers.held import HeldLease
 from workers.pictures import compute_pictures
-from workers.reasons import explain, first_line, is_setback, report
+from workers.reasons import explain, first_line, is_final, is_setback, report
 from workers.runtime import Runtime
 from workers.stages import StageTimes
 
@@ -95,6 +95,7 @@ def _give_up(runtime: Runtime, lease: Lease, error: BaseException) -> None:
         log.warning("%s is left to run out: %s", describe_work(lease), first_line(error))
         return
     report(f"{describe_work(lease)} failed", error)
-    runtime.engines.clear()  # memory may be what was missing
-    runtime.ledger.fail_attempt(lease, explain(error))
+    if not is_final(error):
+        runtime.engines.clear()  # memory may be what was missing
+    runtime.ledger.fail_attempt(lease, explain(error), final=is_final(error))
     runtime.housekeeper.wake()

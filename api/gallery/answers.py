@@ -263,7 +263,7 @@ def _labels(answers: UnitAnswersView) -> list[Bar]:
             label=label.label,
             share=round(max(0.0, effect) / most, 3),
             words=f"{effect:+.2f} deviations, mean {value(label.mean)}",
-            address=addresses.search(answers.probe.network, label=label.label),
+            address=addresses.search(answers.probe.network, label=label.label, set=answers.probe.set),
         )
         for label, effect in zip(answers.labels, effects, strict=True)
     ]

@@ -20,7 +20,7 @@ from db.queries.networks import NetworkView
 from db.queries.orders import AnswerSort, find_layer
 from db.queries.paging import finite
 from db.queries.passes import PassItem, answered_layers, list_passes, pass_item, shown_pass
-from db.queries.recipes import recipes_of_network
+from db.queries.recipes import RecipeItem, recipes_of_network
 from db.queries.unit_items import Shown
 from db.queries.units import FoundUnits, find_units
 
@@ -100,14 +100,15 @@ def layer_page(session: Session, network: NetworkView, name: str, wanted: Asked)
     layer_id = find_layer(session, network.name, name).id
     row = shown_pass(session, network.name, layer_id, wanted.set)
     probe = pass_item(row) if row else None
-    styles = styles_of(recipes_of_network(session, network.name).get(name, []))
+    pictured = recipes_of_network(session, network.name)
+    styles = styles_of(pictured.get(name, []))
     style = choose(styles, wanted.style)
     wanted = _settled(wanted, style, probe)
     listed = _listed(session, (network.name, name), style, probe, wanted)
     if wanted.show == PICTURES and wanted.seed >= max(1, listed.seeds):
         return layer_page(session, network, name, replace(wanted, seed=0))
     here = _Here(network.name, name, wanted)
-    above, below = around(network, shown_layers(session, network.name), name)
+    above, below = around(network, shown_layers(session, network.name, pictured), name)
     return LayerPage(
         layer=listed.layer,
         items=grid_items(listed.cells, _grid(network.name, name, style, wanted)),
@@ -127,9 +128,8 @@ def layer_page(session: Session, network: NetworkView, name: str, wanted: Asked)
     )
 
 
-def shown_layers(session: Session, network: str) -> frozenset[str]:
-    """Names of the layers that have pictures, or answers."""
-    pictured = recipes_of_network(session, network)
+def shown_layers(session: Session, network: str, pictured: Mapping[str, Sequence[RecipeItem]]) -> frozenset[str]:
+    """Names of the layers that have pictures, by the recipes of each, or answers."""
     return answered_layers(session, network) | {name for name, recipes in pictured.items() if recipes}
 
 

@@ -26,7 +26,7 @@ from db.queries.answers import find_answers
 from db.queries.atlases import AtlasPage, get_atlas, list_atlases
 from db.queries.networks import get_network, network_names
 from db.queries.passes import list_passes
-from db.queries.recipes import get_recipe
+from db.queries.recipes import get_recipe, recipes_of_network
 from db.queries.units import find_labels, get_unit
 from db.queries.workers import get_workforce
 
@@ -171,7 +171,9 @@ def atlas_live(atlas_id: str) -> str:
 def _atlas(template: str, atlas_id: str) -> str:
     with services().sessions() as session:
         found = get_atlas(session, atlas_id)
-    return render_template(template, section="home", atlas=atlas_row(found), failures=failed_shards(found))
+    return render_template(
+        template, section="home", atlas=atlas_row(found), failures=failed_shards(found), unread=found.unread_images
+    )
 
 
 # --- networks, layers, units ----------------------------------------------------------------
@@ -221,7 +223,8 @@ def unit(name: str, layer_name: str, number: int) -> str:
         passes = list_passes(session, name)
         answers = find_answers(session, name, layer_name, number, request.args.get("set"))
         recipe = get_recipe(session, page.style.hash) if page else None
-        above, below = layers.around(found, layers.shown_layers(session, name), layer_name)
+        shown = layers.shown_layers(session, name, recipes_of_network(session, name))
+        above, below = layers.around(found, shown, layer_name)
     return render_template(
         "unit.html",
         section="networks",

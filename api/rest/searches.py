@@ -116,7 +116,9 @@ def start_search(name: str, set_name: str | None) -> str:
     with parts.sessions() as session:
         probe = require_pass(session, name, set_name)
         pass_id, set_id = probe.id, probe.set_id
-    key = parts.store.put(encode_clean(read_picture()))
+    picture = read_picture()
+    picture.thumbnail((commands.MOST_SIDE, commands.MOST_SIDE))
+    key = parts.store.put(encode_clean(picture))
     with parts.sessions.begin() as session:
         find_set(session, set_id, hold=True)  # a search that is added to a forgotten set would stay for ever
         search_id = commands.create(session, pass_id, key, caller().owner).id

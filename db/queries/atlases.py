@@ -13,6 +13,7 @@ from core.errors import NotFound
 from core.specs import AtlasSpec, DeviceKind, Priority, ShardKind
 from db import clock, tallies
 from db.models import Atlas, AtlasState, Network, Shard, ShardState
+from db.probe_models import PassState, ProbePass, ProbeSet
 from db.queries.paging import View, cut, decode_cursor, encode_cursor
 from db.queries.recipes import RecipeItem, recipe_item
 from db.tallies import AtlasTallies
@@ -78,6 +79,7 @@ class AtlasView(AtlasItem):
     """An atlas with the first hundred shards that failed; `progress.shards` counts them all."""
 
     failures: tuple[Failure, ...]
+    unread_images: int  # of its probe set, left out of the pass: the set's list of skipped files says which and why
 
 
 class _Known(NamedTuple):
@@ -127,7 +129,7 @@ def get_atlas(session: Session, atlas_id: str) -> AtlasView:
     atlas = _find(session, atlas_id)
     progress = _progress(session, [atlas])[atlas.id]
     failures = _failures(session, atlas) if progress.shards.get(ShardState.FAILED) else ()
-    return AtlasView(**dict(_item(atlas, progress)), failures=failures)
+    return AtlasView(**dict(_item(atlas, progress)), failures=failures, unread_images=_unread(session, atlas_id))
 
 
 def get_progress(session: Session, atlas_id: str) -> tuple[AtlasState, Progress]:
@@ -169,6 +171,13 @@ def _item(atlas: Atlas, progress: Progress) -> AtlasItem:
         finished_at=atlas.finished_at,
         progress=progress,
     )
+
+
+def _unread(session: Session, atlas_id: str) -> int:
+    """How many images a pass that has looked at all of them left out."""
+    merged = select(ProbeSet.images - ProbePass.images).join(ProbePass.set)
+    mine = merged.where(ProbePass.atlas_id == atlas_id, ProbePass.state == PassState.MERGED)
+    return max(0, session.scalar(mine) or 0)
 
 
 def _failures(session: Session, atlas: Atlas) -> tuple[Failure, ...]:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, contains_eager, load_only
 from core.errors import Conflict, NotFound, nearest
 from core.specs import BackwardKind, ProbeWish
 from db import networks
-from db.models import Layer, Network
+from db.models import Atlas, AtlasState, Layer, Network
 from db.probe_models import PassState, ProbePass, ProbeSet, ProbeSetState, UnitAnswers
 from db.queries.paging import View
 
@@ -128,9 +128,11 @@ def pass_item(row: ProbePass) -> PassItem:
 
 
 def _merged(network_id: int) -> Select[ProbePass]:
-    """A network's merged passes, the latest first, with their sets."""
+    """A network's merged passes, with their sets: the whole ones first, then the latest first."""
     with_set = contains_eager(ProbePass.set)
     with_name = contains_eager(ProbePass.network).options(load_only(Network.name))
     statement = select(ProbePass).join(ProbePass.set).join(ProbePass.network).options(with_set, with_name)
-    shown = (ProbePass.network_id == network_id, ProbePass.state == PassState.MERGED)
-    return statement.where(*shown, ProbeSet.state != ProbeSetState.DELETED).order_by(ProbePass.id.desc())
+    merged = (ProbePass.network_id == network_id, ProbePass.state == PassState.MERGED)
+    shown = (*merged, ProbeSet.state != ProbeSetState.DELETED)
+    ended = select(Atlas.state == AtlasState.COMPLETE).where(Atlas.id == ProbePass.atlas_id).scalar_subquery()
+    return statement.where(*shown).order_by(ProbePass.partial, ended.desc(), ProbePass.id.desc())

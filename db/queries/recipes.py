@@ -41,8 +41,10 @@ def shown_order(recipe: RecipeItem) -> tuple[int, str, int, str]:
 def recipes_of_layers(session: Session, layer_ids: Sequence[int]) -> dict[int, list[RecipeItem]]:
     """The recipes that each layer has pictures of, in the order shown; answered from an index."""
     picture = select(Picture.id).where(Picture.layer_id == Layer.id, Picture.recipe_hash == Recipe.hash)
-    # LIMIT 1 and not EXISTS: PostgreSQL could turn that into a join over every picture there is.
-    pictured = picture.limit(1).correlate(Layer, Recipe).scalar_subquery().is_not(None)
+    # LIMIT 1 and not EXISTS: PostgreSQL could turn that into a join over every picture there is. And in the index's
+    # order: where it knows little of a table that grows, it would look for the one picture in the whole of it.
+    first = picture.order_by(Picture.seed, Picture.unit).limit(1)
+    pictured = first.correlate(Layer, Recipe).scalar_subquery().is_not(None)
     pairs = select(Layer.id, Recipe.hash).join_from(Layer, Recipe, pictured).where(Layer.id.in_(layer_ids))
     found: dict[int, set[str]] = {layer_id: set() for layer_id in layer_ids}
     for layer_id, recipe_hash in session.execute(pairs):

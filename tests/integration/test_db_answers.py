@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import event, select, update
 from sqlalchemy.orm import Session
 
-from core.errors import Conflict, InvalidRequest, NotFound, UnitOutOfRange, UnknownLayer
+from core.errors import Conflict, InvalidRequest, NotFound, OverQuota, UnitOutOfRange, UnknownLayer
 from core.specs import BackwardKind, Side
-from db import searches
+from db import clock, searches
 from db.models import Layer, Network
 from db.probe_models import (
     PassState,
@@ -325,10 +325,46 @@ def test_a_search_that_ends_its_workers_is_given_up(sessions: Sessions, seeded: 
     for expected in (True, True, False):
         with sessions.begin() as session:
             assert (searches.begin(session, search_id, 2) is not None) == expected
+        with sessions.begin() as session:
+            assert searches.begin(session, search_id, 2) is None  # somebody is at it
+            long_ago = clock.after(clock.now(session), -2 * searches.STALE_SECONDS)
+            session.execute(update(PictureSearch).values(begun_at=long_ago))
     with sessions() as session:
         found = get_search(session, search_id)
     assert found.state == SearchState.FAILED
     assert "2 times" in (found.error or "")
+
+
+def test_an_answer_that_comes_after_all_counts(sessions: Sessions, seeded: answers.Seeded) -> None:
+    with sessions.begin() as session:
+        search_id = searches.create(session, seeded.pass_id, "a" * 64).id
+        conv = session.scalars(select(Layer.id).where(Layer.name == "conv")).one()
+        assert searches.begin(session, search_id, 1) is not None
+        searches.fail(session, search_id, "too slow")
+    with sessions.begin() as session:
+        searches.finish(session, search_id, [(conv, 3, 9.5, 99.2, 4.1)])
+    with sessions() as session:
+        found = get_search(session, search_id)
+    assert (found.state, found.error, len(found.units)) == (SearchState.DONE, None, 1)
+
+
+def test_searches_are_limited_and_forgotten(
+    sessions: Sessions, seeded: answers.Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searches, "MOST_OPEN", 2)
+    with sessions.begin() as session:
+        old, young = (searches.create(session, seeded.pass_id, "a" * 64, "alice").id for _ in range(2))
+    with sessions.begin() as session, pytest.raises(OverQuota):
+        searches.create(session, seeded.pass_id, "a" * 64, "alice")
+    with sessions.begin() as session:
+        searches.create(session, seeded.pass_id, "a" * 64, "bob")
+        before = clock.after(clock.now(session), -searches.KEPT_SECONDS - 1)
+        session.execute(update(PictureSearch).where(PictureSearch.id == old).values(created_at=before))
+        searches.forget(session)
+    with sessions() as session:
+        assert get_search(session, young).owner == "alice"
+        with pytest.raises(NotFound):
+            get_search(session, old)
 
 
 def test_a_search_that_is_left_does_not_count(sessions: Sessions, seeded: answers.Seeded) -> None:

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from core.errors import LostLease, NotFound, ProbeSetChanged
-from core.specs import AtlasSpec, ShardKind
+from core.specs import AtlasSpec, Priority, ShardKind
 from db import atlases, passes
 from db.leases import commit_shard, fail_attempt, lease_shard, release
 from db.models import AtlasState, Shard, ShardState
@@ -23,6 +23,7 @@ from db.probe_models import (
     UnitView,
 )
 from db.queries.atlases import get_atlas
+from db.queries.passes import find_pass
 from db.session import Sessions
 from db.work import BackwardLease, MergeLease, ProbeLease
 from tests.integration import pass_records as probe
@@ -273,3 +274,36 @@ def test_nothing_is_committed_to_a_set_that_was_deleted_meanwhile(sessions: Sess
     with pytest.raises(ProbeSetChanged), sessions.begin() as session:
         commit_shard(session, lease, probe.part(lease))
     assert count(sessions, PassPart) == 0
+
+
+def test_a_pass_with_fewer_units_is_not_the_same_and_stands_behind_the_whole(sessions: Sessions) -> None:
+    def atlas(units: tuple[int, ...]) -> str:
+        with sessions.begin() as session:
+            spec = records.wish((), probe={"set": "photos", "top": 2}, units=units, layers=("conv",))
+            made, _ = atlases.create(session, spec, max_open=10)
+            lease = begin_planning(session, made.id, 60)
+            assert lease is not None
+            if passes.begin_pass(session, lease, 4):
+                extend_plan(session, lease, 0, [probe.probe_range(0, 9)])
+            finish_planning(session, lease)
+        with sessions.begin() as session:
+            probe.finish(session, made.id)
+        return made.id
+
+    few, all_, fewer, others = atlas((0, 1)), atlas(()), atlas((1,)), atlas((0, 5))
+    assert [bool(kinds(sessions, each)) for each in (few, all_, fewer, others)] == [True, True, False, False]
+    with sessions() as session:
+        shown = find_pass(session, "tiny")
+    assert shown is not None
+    assert shown.atlas_id == all_
+
+
+def test_many_views_are_a_batch_however_small_the_set(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sessions.begin() as session:
+        small = probe.probe_atlas(session)
+    monkeypatch.setattr("db.planning.MOST_INTERACTIVE_VIEWS", 2 * UNITS - 1)
+    with sessions.begin() as session:
+        large = probe.probe_atlas(session)
+    with sessions() as session:
+        assert get_atlas(session, small).priority == Priority.INTERACTIVE
+        assert get_atlas(session, large).priority == Priority.BATCH

@@ -15,6 +15,7 @@ from core.uploads import encode_clean
 from db import probe_sets, searches
 from db.models import Layer
 from db.probe_models import PictureSearch, ProbeSkip, SearchState
+from db.queries.atlases import get_atlas
 from deepvis.networks.demo import LABELS
 from deepvis.networks.demo.pictures import picture_files
 from tests.integration import passes
@@ -119,6 +120,8 @@ def test_what_changed_in_its_folder_is_skipped_and_listed(quick: Installation, t
         atlas_id = quick.create(passes.wish(set_id, backward=("gradient",)))
         assert quick.wait_state(atlas_id, "complete", "failed", "complete_with_failures").state == "complete"
     assert passes.pass_of(quick, atlas_id).images == 28
+    with quick.sessions() as session:
+        assert get_atlas(session, atlas_id).unread_images == 2
     with quick.sessions() as session:
         skipped = dict(session.execute(select(ProbeSkip.name, ProbeSkip.reason)).all())
     assert set(skipped) == {names[4], names[7]}
