@@ -38,7 +38,7 @@ _MOST_IMAGES = {"cpu": 256, "cuda": 2048}
 
 
 class Engine:
-    """Makes preferred pictures for one network on one device.
+    """One network on one device: makes preferred pictures, says what its units answer to in real ones.
 
     Args:
         network: from `deepvis.networks.load_network`; it is copied, not changed.

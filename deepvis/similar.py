@@ -38,7 +38,8 @@ def nearest_columns(
         np.full((len(directions), count), np.nan, np.float32),
     )
     known = np.flatnonzero(is_known)
-    directions, most = directions[known], min(count, len(known) - 1)
+    most = min(count, len(known) - 1)
+    directions = np.ascontiguousarray(directions[known])  # other layouts multiply slower
     for start in range(0, len(known) if most > 0 else 0, _ROWS):
         units = known[start : start + _ROWS]
         places, correlations = _nearest(directions, start, most)

@@ -143,7 +143,7 @@ class Committer:
                 self._ledger.set_back(lease, explain(error))
             else:
                 report(f"{describe_work(lease)} cannot be committed", error)
-                self._ledger.fail_attempt(lease, f"Its pictures could not be committed: {explain(error)}")
+                self._ledger.fail_attempt(lease, f"What was computed could not be committed: {explain(error)}")
         except Exception as untold:
             why = first_line(untold)
             log.error("shard %s: its lease will run out, as that cannot be noted: %s", lease.shard_id, why)
