@@ -1,7 +1,6 @@
 """A network made ready on a device, and the preferred pictures of its units in batches."""
 
 import copy
-import logging
 import math
 import platform
 import time
@@ -14,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.errors import BadNetwork
 from core.specs import FourierMethod, LayerInfo, Recipe
 from deepvis.ascent import pixel_ascent, value_and_gradient
 from deepvis.backward import KINDS, Kind, backward_views
@@ -25,6 +23,7 @@ from deepvis.graph import rectified_layers
 from deepvis.inputs import NO_LABEL, Inputs
 from deepvis.layers import capture
 from deepvis.listening import listening
+from deepvis.memory import half, in_parts, unless_memory_runs_out
 from deepvis.networks import Network
 from deepvis.objectives import Objective
 from deepvis.pictures import Pixels
@@ -33,17 +32,13 @@ from deepvis.preferred import PreferredPicture, State
 from deepvis.probe import Probe, ProbeOptions
 from deepvis.tallies import Tally
 
-log = logging.getLogger(__name__)
-
 # Pixels that one batch puts through the network: enough to keep a device busy, little enough for a CPU's caches.
 _BATCH_PIXELS = {"cpu": 8 * 227 * 227, "cuda": 256 * 227 * 227}
-# How torch's CPU allocator, C++, cuBLAS and cuDNN say that memory ran out, in errors of no class of their own.
-_OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 _MOST_IMAGES = {"cpu": 256, "cuda": 2048}
 
 
 class Engine:
-    """Makes preferred pictures for one network on one device.
+    """One network on one device: makes preferred pictures, says what its units answer to in real ones.
 
     Args:
         network: from `deepvis.networks.load_network`; it is copied, not changed.
@@ -68,6 +63,7 @@ class Engine:
         # Pictures are judged by the network as it came: float32, nothing folded. It is only read, so a CPU shares it.
         self.reference = copy.deepcopy(network.module).to(self.device) if self.device.type != "cpu" else network.module
         self._fields: dict[str, Field] = {}
+        self._rectified: dict[tuple[str, ...], frozenset[str]] = {}
         self.scale = Scale(
             torch.tensor(network.mean, device=self.device).view(1, -1, 1, 1),
             torch.tensor(network.std, device=self.device).view(1, -1, 1, 1),
@@ -117,7 +113,7 @@ class Engine:
 
             pictures = self._try_batch(layer, recipe, batch, on_step)
             if pictures is None:
-                size = self._smaller(len(batch), layer)
+                size = half(len(batch), f"layer {layer.name} on {self.device_name}")
                 continue
             yield from pictures
             done += len(batch)
@@ -226,8 +222,15 @@ class Engine:
         return {layer.name: self._fields[layer.name] for layer in layers}
 
     def rectified_layers(self, layers: Sequence[LayerInfo]) -> frozenset[str]:
-        """Names of the layers that are read by rectifiers only: what is below zero there goes no further."""
-        return rectified_layers(self.reference, layers, torch.zeros(1, *self.network.input_shape, device=self.device))
+        """Names of the layers that are read by rectifiers only: what is below zero there goes no further.
+
+        Found once.
+        """
+        names = tuple(layer.name for layer in layers)
+        if names not in self._rectified:
+            x = torch.zeros(1, *self.network.input_shape, device=self.device)
+            self._rectified[names] = rectified_layers(self.reference, layers, x)
+        return self._rectified[names]
 
     def backward(
         self,
@@ -241,13 +244,17 @@ class Engine:
         Raises:
             UndefinedView: a kind has no meaning on this network, see `deepvis.backward`.
             UnitOutOfRange: there is no such address.
+            BadNetwork: not even one picture fits into memory.
         """
-        rows = self.probe_batch_size
-        parts = [
-            backward_views(self.reference, layer, self.to_input(pixels[i : i + rows]), addresses[i : i + rows], kinds)
-            for i in range(0, len(pixels), rows)
-        ]
-        return {kind: torch.cat([part[kind] for part in parts]).cpu().numpy() for kind in kinds}
+
+        def views(rows: slice) -> dict[Kind, Tensor]:
+            found = backward_views(self.reference, layer, self.to_input(pixels[rows]), addresses[rows], kinds)
+            return {kind: view.cpu() for kind, view in found.items()}
+
+        # What is kept for the ways back takes several times what a forward pass does.
+        size = max(1, self.probe_batch_size // 4)
+        parts = [part for _, part in in_parts(self.device, len(pixels), size, f"layer {layer.name}", views)]
+        return {kind: torch.cat([part[kind] for part in parts]).numpy() for kind in kinds}
 
     @property
     def probe_batch_size(self) -> int:
@@ -276,25 +283,7 @@ class Engine:
         self, layer: LayerInfo, recipe: Recipe, batch: Sequence[tuple[int, int]], on_step: Callable[[int], None]
     ) -> list[PreferredPicture] | None:
         """The batch's pictures, or None when memory ran out; by then its tensors are gone."""
-        try:
-            return self._batch(layer, recipe, batch, on_step)
-        except (torch.OutOfMemoryError, MemoryError):
-            pass
-        except RuntimeError as error:
-            if not any(said in str(error) for said in _OUT_OF_MEMORY):
-                raise
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return None
-
-    def _smaller(self, rows: int, layer: LayerInfo) -> int:
-        if rows == 1:
-            raise BadNetwork(
-                f"Not even one image of layer {layer.name} fits into the memory of {self.device_name}.",
-                "Use a device with more memory.",
-            )
-        log.warning("out of memory with %d images of layer %s: going on with %d", rows, layer.name, rows // 2)
-        return rows // 2
+        return unless_memory_runs_out(self.device, lambda: self._batch(layer, recipe, batch, on_step))
 
     def _batch(
         self,

@@ -2,10 +2,14 @@
 
 in the network's forward pass, layer by layer:       answer = highest activation over the map's positions; rankings
 once a batch, for all units of all layers together:  sums, histograms, labels, the sample's answers
+
+A batch that does not fit into memory goes in halves.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,10 +21,12 @@ from core.specs import LayerInfo
 from deepvis.counting import RunningRanking, RunningSums
 from deepvis.inputs import Inputs
 from deepvis.listening import listening
+from deepvis.memory import in_parts
 from deepvis.peaks import Peaks
 from deepvis.tallies import MOST_SAMPLE, MOST_TOP, Tally
 
 Numbers = NDArray[np.int64]
+_Rankings = dict[str, list[RunningRanking]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +69,7 @@ class Probe:
             raise InvalidRequest("There are no layers to probe.", "Name one layer or more.")
         self._module, self._layers, self._options = module, layers, options
         signs = (1, -1) if options.lowest else (1,)
-        self._rankings = {
+        self._rankings: _Rankings = {
             layer.name: [RunningRanking(layer.units, options.k, device, sign) for sign in signs] for layer in layers
         }
         self._sums = RunningSums(sum(layer.units for layer in layers), device)
@@ -78,13 +84,16 @@ class Probe:
             x: its pixels as the module's normalised input, (N, C, H, W), on the device.
 
         Raises:
-            BadNetwork: a layer is not reached.
+            BadNetwork: a layer is not reached, or not even one image fits into memory.
         """
         self._advance(inputs)
-        if len(inputs.numbers):
-            answers = self._answers(x, torch.from_numpy(inputs.numbers).to(x.device))
-            self._sums.see(answers, inputs.labels)
-            self._keep(inputs.numbers, answers)
+        count = len(inputs.numbers)
+        for rows, (answers, rankings) in in_parts(
+            x.device, count, count, "a probe set", partial(self._pass, inputs, x)
+        ):
+            self._rankings = rankings
+            self._sums.see(answers, inputs.labels[rows])
+            self._keep(inputs.numbers[rows], answers)
 
     def _advance(self, inputs: Inputs) -> None:
         numbers = [*inputs.numbers.tolist(), *(skipped.number for skipped in inputs.skipped)]
@@ -95,19 +104,21 @@ class Probe:
             raise ValueError(f"expected images in ascending order, got {numbers} after {after - 1}")
         self._seen = first, max(numbers) + 1
 
-    def _answers(self, x: Tensor, numbers: Tensor) -> Tensor:
-        """(N, units of all layers, in their order), after having ranked them."""
+    def _pass(self, inputs: Inputs, x: Tensor, rows: slice) -> tuple[Tensor, _Rankings]:
+        """Answers (N, units of all layers, in their order) and the rankings with them; changes none that there are."""
+        numbers = torch.from_numpy(inputs.numbers[rows]).to(x.device)
+        rankings = deepcopy(self._rankings)
         heard: dict[str, Tensor] = {}
 
         def hear(layer: LayerInfo, maps: Tensor) -> None:
             peaks = Peaks.of(maps)
             heard[layer.name] = peaks.answers
-            for ranking in self._rankings[layer.name]:
+            for ranking in rankings[layer.name]:
                 ranking.see(peaks, numbers)
 
         with torch.no_grad(), listening(self._module, self._layers, hear) as run:
-            run(x)
-        return torch.cat([heard[layer.name] for layer in self._layers], 1)
+            run(x[rows])
+        return torch.cat([heard[layer.name] for layer in self._layers], 1), rankings
 
     def _keep(self, numbers: Numbers, answers: Tensor) -> None:
         rows = [row for row, number in enumerate(numbers.tolist()) if number in self._options.sample]

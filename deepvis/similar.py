@@ -1,18 +1,15 @@
 """Units that answer alike: nearest neighbours by the correlation of their answers to the same images."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from usearch.index import Index
-
-from deepvis.tallies import Tally
 
 NO_NEIGHBOUR = -1
 
-# Of the graph that is searched: for SqueezeNet's 3,976 units, 200 photographs, it finds what looking at all does.
-_CONNECTIVITY, _EXPANSION = 32, 256
+_ROWS = 512
+"""Units compared with all others at once: bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -23,21 +20,17 @@ class Neighbours:
     correlations: NDArray[np.float32]  # (U, n), -1..1
 
 
-@dataclass(frozen=True)
-class SimilarUnit:
-    """A unit somewhere in the network, and how its answers correlate with those of the unit it was found for."""
-
-    layer: str
-    unit: int
-    correlation: float
-
-
-def nearest_columns(profile: NDArray[np.float32], count: int) -> Neighbours:
+def nearest_columns(
+    profile: NDArray[np.float32], count: int, on_progress: Callable[[float], None] | None = None
+) -> Neighbours:
     """The nearest neighbours of every column by correlation; columns that are constant neither have nor are any.
+
+    Every column is compared with every other: docs/decisions/similar-units.md says why.
 
     Args:
         profile: (S, U) answers of U units to S images; what is not finite counts as its unit's mean.
         count: how many neighbours, at most.
+        on_progress: called now and then with the part that is done; what it raises ends the call.
     """
     directions, is_known = _directions(profile)
     result = Neighbours(
@@ -45,38 +38,27 @@ def nearest_columns(profile: NDArray[np.float32], count: int) -> Neighbours:
         np.full((len(directions), count), np.nan, np.float32),
     )
     known = np.flatnonzero(is_known)
-    if len(known) < 2:
-        return result
-    index = Index(ndim=directions.shape[1], metric="cos", dtype="f32", connectivity=_CONNECTIVITY,
-                  expansion_add=_EXPANSION, expansion_search=_EXPANSION)  # fmt: skip
-    index.add(known, directions[known], threads=1)  # in order, so that the same profile makes the same graph
-    found = index.search(directions[known], min(count + 1, len(known)))  # and the unit itself
-    for unit, keys, distances in zip(known, found.keys.astype(np.int64), found.distances, strict=True):
-        others = np.flatnonzero(keys != unit)[:count]
-        result.units[unit, : len(others)] = keys[others]
-        result.correlations[unit, : len(others)] = 1 - distances[others]
+    most = min(count, len(known) - 1)
+    directions = directions[known]
+    for start in range(0, len(known) if most > 0 else 0, _ROWS):
+        units = known[start : start + _ROWS]
+        places, correlations = _nearest(directions, start, most)
+        result.units[units, :most] = known[places]
+        result.correlations[units, :most] = correlations
+        if on_progress:
+            on_progress((start + len(units)) / len(known))
     return result
 
 
-def similar_units(tallies: Mapping[str, Tally], count: int = 10) -> dict[str, list[list[SimilarUnit]]]:
-    """For every layer and unit the most similar units of all these layers, most similar first.
-
-    Args:
-        tallies: by layer, of the same images.
-        count: how many for each unit, at most.
-    """
-    addresses = [(name, unit) for name, tally in tallies.items() for unit in range(tally.units)]
-    near = nearest_columns(np.concatenate([tally.profile for tally in tallies.values()], 1), count)
-    rows = iter(zip(near.units.tolist(), near.correlations.tolist(), strict=True))
-    return {
-        name: [_similar(addresses, *row) for _, row in zip(range(tally.units), rows, strict=False)]
-        for name, tally in tallies.items()
-    }
-
-
-def _similar(addresses: list[tuple[str, int]], units: list[int], correlations: list[float]) -> list[SimilarUnit]:
-    found = zip(units, correlations, strict=True)
-    return [SimilarUnit(*addresses[unit], correlation) for unit, correlation in found if unit != NO_NEIGHBOUR]
+def _nearest(directions: NDArray[np.float32], start: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows nearest to each of those from `start` on, and their scalar products, both (rows, count), nearest first."""
+    products = directions[start : start + _ROWS] @ directions.T
+    rows = np.arange(len(products))
+    products[rows, start + rows] = -np.inf  # none is its own neighbour
+    places = np.argpartition(products, -count, axis=1)[:, -count:]
+    found = np.take_along_axis(products, places, 1)
+    order = np.lexsort((places, -found), axis=1)
+    return np.take_along_axis(places, order, 1), np.take_along_axis(found, order, 1)
 
 
 def _directions(profile: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -1,5 +1,6 @@
 """What a tally says of each unit, in numbers for people."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,13 +61,17 @@ def unit_statistics(tally: Tally) -> UnitStatistics:
     )
 
 
-def preferred_labels(tally: Tally, unit: int, most: int = MOST_LABELS) -> list[PreferredLabel]:
-    """The labels of highest mean answer of one unit, highest first; of equal ones the lower label."""
+def preferred_labels(tally: Tally, most: int = MOST_LABELS) -> Iterator[list[PreferredLabel]]:
+    """Of every unit, the labels of highest mean answer, highest first; of equal ones the lower label."""
+    mean, deviation = _mean_and_deviation(tally)
+    for unit in range(tally.units):
+        yield _preferred(tally, unit, float(mean[unit]), float(deviation[unit]), most)
+
+
+def _preferred(tally: Tally, unit: int, mean: float, deviation: float, most: int) -> list[PreferredLabel]:
     counts = tally.label_counts[:, unit]
     means = _divided(tally.label_totals[:, unit], counts)
     order = np.lexsort((tally.labels, -np.nan_to_num(means, nan=-np.inf)))
-    all_means, deviations = _mean_and_deviation(tally)
-    mean, deviation = float(all_means[unit]), float(deviations[unit])
     return [
         PreferredLabel(
             label=int(tally.labels[row]),

@@ -143,7 +143,7 @@ class Committer:
                 self._ledger.set_back(lease, explain(error))
             else:
                 report(f"{describe_work(lease)} cannot be committed", error)
-                said = f"Its pictures could not be committed: {explain(error)}"
+                said = f"What was computed could not be committed: {explain(error)}"
                 self._ledger.fail_attempt(lease, said, final=is_final(error))
         except Exception as untold:
             why = first_line(untold)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # these import torch, or what only a pass over real images ne
 
 
 class Engine(Protocol):
-    """Makes preferred pictures for one network; `deepvis.engine.Engine` says more."""
+    """One network: makes preferred pictures, answers to real ones; `deepvis.engine.Engine` says more."""
 
     @property
     def device_name(self) -> str:

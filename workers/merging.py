@@ -4,7 +4,7 @@ Imports torch: in the child only.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -37,20 +37,21 @@ def put_together(
     profiles: dict[int, Floats] = {}
     for done, (layer_id, layer) in enumerate(lease.layers):
         held.progress(done / len(lease.layers))
-        tally = _whole(runtime, lease.parts[layer_id])
+        tally = _whole(runtime, held, lease.parts[layer_id])
         profiles[layer_id] = tally.profile
         _store(runtime, lease, layer_id, layer, tally)
-    similar = _similar(profiles)
-    views = _views(runtime, engine, lease)
+    similar = _similar(profiles, lambda done: held.note_progress())
+    views = _views(runtime, engine, held, lease)
     return ReadyParcel(held, times, Merged(similar=similar, views=views, seconds=time.monotonic() - start))
 
 
-def _whole(runtime: Runtime, keys: Sequence[str]) -> Tally:
+def _whole(runtime: Runtime, held: HeldLease, keys: Sequence[str]) -> Tally:
     """All parts of one layer as one, one part in memory at a time beside it."""
     whole: Tally | None = None
     for key in keys:
         part = load(runtime.store.get(key))
         whole = part if whole is None else merge(whole, part)
+        held.progress(held.fraction)
     if whole is None:
         raise ValueError("expected a part or more to put together, got none")
     return whole
@@ -81,8 +82,7 @@ def _slim(tally: Tally) -> Tally:
 def _rows(tally: Tally) -> Iterator[UnitRow]:
     """Every unit's; the numbers of one that answered to no image with a number are 0."""
     found = unit_statistics(tally)
-    for unit in range(tally.units):
-        labels = preferred_labels(tally, unit)
+    for unit, labels in enumerate(preferred_labels(tally)):
         yield UnitRow(
             unit=unit,
             mean=_number(found.mean[unit]) or 0.0,
@@ -126,10 +126,12 @@ def _ranked(ranking: Ranking, unit: int) -> list[tuple[int, float, int]]:
     return [(int(image), float(answer), int(position)) for image, answer, position in rows if image != NO_IMAGE]
 
 
-def _similar(profiles: Mapping[int, Floats]) -> dict[tuple[int, int], list[tuple[int, int, float]]]:
+def _similar(
+    profiles: Mapping[int, Floats], on_progress: Callable[[float], None]
+) -> dict[tuple[int, int], list[tuple[int, int, float]]]:
     """For each (layer id, unit) those whose answers are most like its own, with the correlation."""
     addresses = [(layer_id, unit) for layer_id, profile in profiles.items() for unit in range(profile.shape[1])]
-    near = nearest_columns(np.concatenate(list(profiles.values()), 1), MOST_SIMILAR)
+    near = nearest_columns(np.concatenate(list(profiles.values()), 1), MOST_SIMILAR, on_progress)
     rows = zip(addresses, near.units.tolist(), near.correlations.tolist(), strict=True)
     return {
         address: [
@@ -141,17 +143,21 @@ def _similar(profiles: Mapping[int, Floats]) -> dict[tuple[int, int], list[tuple
     }
 
 
-def _views(runtime: Runtime, engine: Engine, lease: MergeLease) -> list[ShardSpec]:
+def _views(runtime: Runtime, engine: Engine, held: HeldLease, lease: MergeLease) -> list[ShardSpec]:
     """The shards of crops and views, of the units that the atlas covers."""
     tops = min(lease.wish.top, lease.images) * len(lease.wish.sides)
     layers = [(layer, lease.units or range(layer.units)) for _, layer in lease.layers]
-    return planning.cut_views(layers, tops, partial(_view_seconds, engine, lease), runtime.settings.shard_seconds)
+    return planning.cut_views(layers, tops, partial(_view_seconds, engine, held, lease), runtime.settings.shard_seconds)
 
 
-def _view_seconds(engine: Engine, lease: MergeLease, layer: LayerInfo) -> float:
+def _view_seconds(engine: Engine, held: HeldLease, lease: MergeLease, layer: LayerInfo) -> float:
     """What one top image of the layer costs: a forward and a backward pass, and one back for each further view."""
     channels, *sides = engine.input_shape
     rows = max(1, engine.probe_batch_size // 4)
-    start = time.perf_counter()
-    engine.backward(layer, np.zeros((rows, *sides, channels), np.uint8), [(0, 0)] * rows, [BackwardKind.GRADIENT])
-    return (time.perf_counter() - start) / rows * (1 + len(lease.wish.backward)) / 2
+    pixels, spent = np.zeros((rows, *sides, channels), np.uint8), []
+    for _ in range(2):  # the first one warms up
+        start = time.perf_counter()
+        engine.backward(layer, pixels, [(0, 0)] * rows, [BackwardKind.GRADIENT])
+        spent.append(time.perf_counter() - start)
+        held.note_progress()
+    return min(spent) / rows * (1 + len(lease.wish.backward)) / 2

@@ -221,3 +221,37 @@ def test_no_hook_stays() -> None:
 def test_a_picture_costs_time() -> None:
     network, info = _network()
     assert 0 < Engine(network).seconds_per_probe_image(info.layers) < 1
+
+
+class Narrow(nn.Conv2d):
+    """Runs out of memory above three images."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > 3:
+            raise MemoryError
+        return super().forward(x)
+
+
+def _narrow() -> Network:
+    """As `_network`, short of memory when some layers have been heard already."""
+    network, _ = _network()
+    network.module.two.__class__ = Narrow
+    return network
+
+
+def test_a_batch_that_does_not_fit_goes_in_halves_and_counts_once() -> None:
+    batches, options = _batches(_pictures(16), 8), ProbeOptions(k=4, lowest=True, sample=frozenset(range(16)))
+    network, info = _network()
+    whole = Engine(network).probe(info.layers, batches, options)
+    for name, tally in Engine(_narrow()).probe(info.layers, batches, options).items():
+        assert np.array_equal(tally.top.images, whole[name].top.images)
+        assert np.array_equal(tally.count, whole[name].count)
+        assert tally.profile == pytest.approx(whole[name].profile, rel=1e-4, abs=1e-5)
+
+
+def test_backward_views_that_do_not_fit_go_in_halves() -> None:
+    pictures, addresses = _pictures(16), [(0, 0)] * 16
+    network, info = _network()
+    expected = Engine(network).backward(info.layers[-1], pictures, addresses)
+    for kind, views in Engine(_narrow()).backward(info.layers[-1], pictures, addresses).items():
+        assert views == pytest.approx(expected[kind], rel=1e-4, abs=1e-6)

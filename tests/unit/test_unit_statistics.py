@@ -76,7 +76,7 @@ def test_dead_units(answers: np.ndarray) -> None:
 
 def test_preferred_labels(answers: np.ndarray) -> None:
     answers[LABELS == 20, 0] += 5
-    labels = preferred_labels(_tally(answers, LABELS), 0)
+    labels = next(preferred_labels(_tally(answers, LABELS)))
     assert [label.images for label in labels] == [10] * 4
     assert labels[0].label == 20
     assert [label.mean for label in labels] == sorted((label.mean for label in labels), reverse=True)
@@ -84,9 +84,9 @@ def test_preferred_labels(answers: np.ndarray) -> None:
     assert labels[0].mean == pytest.approx(own)
     every = answers[:, 0].astype(np.float64)
     assert labels[0].effect == pytest.approx((own - every.mean()) / every.std())
-    assert [label.effect for label in preferred_labels(_tally(answers, LABELS), 3)] == [0] * 4
-    assert [label.label for label in preferred_labels(_tally(answers, LABELS), 3, 2)] == [0, 10]
-    assert preferred_labels(_tally(answers, np.full(40, -1)), 0) == []
+    assert [label.effect for label in list(preferred_labels(_tally(answers, LABELS)))[3]] == [0] * 4
+    assert [label.label for label in list(preferred_labels(_tally(answers, LABELS), 2))[3]] == [0, 10]
+    assert next(preferred_labels(_tally(answers, np.full(40, -1)))) == []
 
 
 def test_quantiles_and_percentiles(answers: np.ndarray) -> None:
