@@ -36,7 +36,9 @@ class JsonRequest(Request):
         Raises:
             RequestEntityTooLarge: always.
         """
-        stream, left = self.environ["wsgi.input"], DRAIN_BYTES
+        # No more than was announced: not every server ends the stream there.
+        announced = DRAIN_BYTES if self.content_length is None else self.content_length
+        stream, left = self.environ["wsgi.input"], min(DRAIN_BYTES, announced)
         while left > 0 and (chunk := stream.read(min(left, 65_536))):
             left -= len(chunk)
         raise RequestEntityTooLarge
