@@ -15,7 +15,7 @@ from pydantic import Field
 from redis import Redis
 from redis.exceptions import RedisError
 
-from broker.probe import REDIS
+from broker.usable import REDIS
 from core.errors import BadSetting, NotFound, NotReady
 from core.settings import Settings
 from core.specs import NETWORK_NAME, Spec

@@ -71,34 +71,34 @@ def warn_of_unknown_settings() -> None:
 
 def check_database(settings: "Settings") -> None:
     """Return if the database answers, has this version's tables and takes changes; else raise why not."""
-    from db.probe import check_database as probe
+    from db.usable import check_database as check
 
-    within(CHECK_SECONDS, "the database", lambda: probe(settings.resolved_database_url))
+    within(CHECK_SECONDS, "the database", lambda: check(settings.resolved_database_url))
 
 
 def clock_difference(settings: "Settings") -> float:
     """Seconds that this machine's clock is ahead of the database's."""
-    from db.probe import clock_difference as probe
+    from db.usable import clock_difference as check
 
-    return within(CHECK_SECONDS, "the database", lambda: probe(settings.resolved_database_url))
+    return within(CHECK_SECONDS, "the database", lambda: check(settings.resolved_database_url))
 
 
 def check_store(settings: "Settings", *, only_read: bool = False) -> None:
     """Return if the picture store takes, gives and deletes (with `only_read`: gives); else raise why not."""
     from core.addresses import without_password
     from store import open_store
-    from store.probe import check_readable, check_writable
+    from store.usable import check_readable, check_writable
 
     store = open_store(settings.resolved_store_url)
-    probe = check_readable if only_read else check_writable
-    within(CHECK_SECONDS, f"the picture store {without_password(settings.resolved_store_url)}", lambda: probe(store))
+    check = check_readable if only_read else check_writable
+    within(CHECK_SECONDS, f"the picture store {without_password(settings.resolved_store_url)}", lambda: check(store))
 
 
 def check_broker(settings: "Settings") -> None:
     """Return if the message broker answers and takes messages; else raise why not."""
-    from broker.probe import check_broker as probe
+    from broker.usable import check_broker as check
 
-    within(CHECK_SECONDS, "the message broker", lambda: probe(settings.broker_url))
+    within(CHECK_SECONDS, "the message broker", lambda: check(settings.broker_url))
 
 
 def check_home(settings: "Settings") -> None:

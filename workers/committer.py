@@ -18,7 +18,7 @@ from db.outages import is_outage
 from db.results import Result
 from db.work import Lease
 from store import PictureStore
-from store.probe import check_writable
+from store.usable import check_writable
 from workers.held import HeldLease, HeldLeases
 from workers.ledger import Ledger
 from workers.metrics import WorkerMetrics

@@ -8,15 +8,15 @@ from typing import Any
 
 from celery import bootsteps
 
-from broker.probe import check_broker, shown
+from broker.usable import check_broker, shown
 from core.addresses import without_password
 from core.deadlines import within
 from core.errors import NotReady
 from core.settings import Settings
-from db.probe import check_database
+from db.usable import check_database
 from deepvis.networks.factories import read_networks_file
 from store import open_store
-from store.probe import check_writable
+from store.usable import check_writable
 
 log = logging.getLogger(__name__)
 

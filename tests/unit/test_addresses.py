@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
-from broker.probe import check_broker_url
+from broker.usable import check_broker_url
 from core.addresses import without_password
 from core.errors import BadSetting
 from db.session import make_engine

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from broker.app import HIGHEST_PRIORITY, make_celery, queues_of, transport
-from broker.probe import check_broker
+from broker.usable import check_broker
 from core.errors import BadSetting
 from core.settings import load_settings
 from core.specs import DeviceKind

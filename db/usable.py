@@ -11,7 +11,7 @@ from db.session import check_schema, make_engine, make_sessions
 from db.trouble import explain
 
 BUSY_SECONDS = 5.0
-"""How long the probe waits for SQLite's write lock."""
+"""How long the check waits for SQLite's write lock."""
 
 
 def check_database(url: str) -> None:
