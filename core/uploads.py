@@ -12,15 +12,15 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from core.declared import check_declared
 from core.errors import BadPicture
 from core.picture_formats import NAMES, Broken, Extent, Format, format_of
 from core.settings import Settings
 
-UNDECLARED = {"", "application/octet-stream"}
 DEFAULT_MILLISECONDS = 100
 """For which a frame is shown that does not say it."""
 
@@ -76,7 +76,7 @@ def read_timed_frames(
     if len(data) > limits.most_bytes:
         raise BadPicture(f"The picture has {len(data)} bytes.", f"At most {limits.most_bytes} are accepted.")
     kind = _format(data)
-    _check_declared(kind, filename, media_type)
+    check_declared(f"a {kind.name}", kind, filename, media_type, BadPicture)
     extent = _extent(data, kind, limits)
     return _decoded(data[: extent.end], kind, extent, limits, shorter_side), extent.frames
 
@@ -157,16 +157,6 @@ def _format(data: bytes) -> Format:
         what = "a document (such as SVG)" if text else "no picture of a known format"
         raise BadPicture(f"The file is {what}.", f"Use one of {NAMES}.")
     return kind
-
-
-def _check_declared(kind: Format, filename: str, media_type: str) -> None:
-    """A file that is not what it is called is refused: whoever sees its name would take it for something else."""
-    suffix = PurePath(filename).suffix.lower()
-    declared = media_type.partition(";")[0].strip().lower()
-    if suffix and suffix not in kind.suffixes:
-        raise BadPicture(f"The file is called {suffix} and is a {kind.name}.", f"Call it {kind.suffixes[0]}.")
-    if declared not in {*UNDECLARED, *kind.media_types}:
-        raise BadPicture(f"The file is sent as {declared} and is a {kind.name}.", f"Send it as {kind.media_types[0]}.")
 
 
 def _extent(data: bytes, kind: Format, limits: Limits) -> Extent:

@@ -8,7 +8,6 @@ of files, no references of QuickTime's). Animated pictures go the way of all pic
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any, BinaryIO
 
 import av
@@ -16,10 +15,11 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from PIL import Image
 
+from core.declared import check_declared
 from core.errors import BadPicture, BadVideo
 from core.picture_formats import format_of
 from core.settings import Settings
-from core.uploads import UNDECLARED, Limits, read_timed_frames
+from core.uploads import Limits, read_timed_frames
 
 HEAD_BYTES = 32
 SHORT_OF = 0.9
@@ -162,7 +162,7 @@ def open_video(file: BinaryIO, limits: VideoLimits, *, filename: str = "", media
         yield _animation(file, limits, filename, media_type)
         return
     kind = _container(head)
-    _check_declared(kind, filename, media_type)
+    check_declared(kind.title, kind, filename, media_type, BadVideo)
     with _guarded(), _open(file, kind) as container:
         stream = _stream(container)
         facts = _facts(container, stream, kind)
@@ -204,15 +204,6 @@ def _container(head: bytes) -> Container:
     if kind is None:
         raise BadVideo("The file is no video of a known format.", f"Use {NAMES}.")
     return kind
-
-
-def _check_declared(kind: Container, filename: str, media_type: str) -> None:
-    suffix = PurePath(filename).suffix.lower()
-    declared = media_type.partition(";")[0].strip().lower()
-    if suffix and suffix not in kind.suffixes:
-        raise BadVideo(f"The file is called {suffix} and is {kind.title}.", f"Call it {kind.suffixes[0]}.")
-    if declared not in {*UNDECLARED, *kind.media_types}:
-        raise BadVideo(f"The file is sent as {declared} and is {kind.title}.", f"Send it as {kind.media_types[0]}.")
 
 
 def _open(file: BinaryIO, kind: Container) -> InputContainer:

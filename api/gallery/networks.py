@@ -68,15 +68,21 @@ def network_cards(session: Session) -> list[NetworkCard]:
     return [_card(session, network) for network in described]
 
 
-def network_page(session: Session, name: str, asked_style: str, *, images: bool = False) -> NetworkPage:
-    """The strips of a network in the style asked for, or of its top images."""
+def network_page(
+    session: Session, name: str, asked_style: str, *, images: bool = False, set_name: str = ""
+) -> NetworkPage:
+    """The strips of a network in the style asked for, or of its top images (in the set named, if it was run on it)."""
     recipes = recipes_of_network(session, name)
     styles = styles_of(all_recipes(recipes))
     style = choose(styles, asked_style)
     passes = list_passes(session, name)
     images = bool(passes) and (images or style is None)
     word = style.word if style else ""
-    strips = _image_strips(session, name, passes[0]) if images else _picture_strips(session, name, style, recipes)
+    if images:
+        probe = next((each for each in passes if each.set == set_name), passes[0])
+        strips = _image_strips(session, name, probe, set_name if probe.set == set_name else "")
+    else:
+        strips = _picture_strips(session, name, style, recipes)
     return NetworkPage(
         style=style,
         choices=choices(styles, style, lambda word: addresses.network(name, recipe=word)) if not images else [],
@@ -96,12 +102,12 @@ def _picture_strips(
     return [_strip(name, strip, style, other=bool(recipes[strip.layer.name])) for strip in strips]
 
 
-def _image_strips(session: Session, name: str, probe: PassItem) -> list[Strip]:
+def _image_strips(session: Session, name: str, probe: PassItem, kept: str) -> list[Strip]:
     strips = crop_strip(session, name, probe.id, limit=STRIP_TILES)
     return [
         Strip(
             layer=strip.layer,
-            address=addresses.layer(name, strip.layer.name, show="images"),
+            address=addresses.layer(name, strip.layer.name, show="images", set=kept),
             tiles=[image_tile(name, strip.layer.name, item) for item in strip.items],
             other=False,
         )

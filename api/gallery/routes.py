@@ -196,7 +196,8 @@ def network(name: str) -> str:
     with services().sessions() as session:
         found = get_network(session, name)
         images = request.args.get("show") == layers.IMAGES
-        page = network_page(session, name, request.args.get("recipe", ""), images=images)
+        named = request.args.get("set", "")[:100]
+        page = network_page(session, name, request.args.get("recipe", ""), images=images or bool(named), set_name=named)
         box = search_box(session, name, "")
     return render_template(
         "network.html", section="networks", network=found, page=page, box=box, form_value=forgery.form_value()

@@ -1,16 +1,16 @@
 """The method on a really trained network: its class units' pictures are what the network itself takes for the class."""
 
-import hashlib
 from pathlib import Path
 
 import pytest
 import torch
 
 from core.recipes import BOLD, FOURIER, SOFT, silencing
-from core.specs import NetworkSource, Recipe
+from core.specs import Recipe
 from deepvis.engine import Engine, PreferredPicture
 from deepvis.layers import describe
-from deepvis.networks import Network, load_network
+from deepvis.networks import Network
+from tests.integration.squeezenet import trained_squeezenet
 
 pytestmark = pytest.mark.shared
 
@@ -20,10 +20,7 @@ CLASSES = [FLAMINGO, BALLOON, LEMON, PINEAPPLE]
 
 @pytest.fixture(scope="module")
 def network(shared_dir: Path) -> Network:
-    path = shared_dir / "data" / "weights" / "squeezenet1_0_imagenet.safetensors"
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    source = NetworkSource(name="squeezenet", kind="torchvision", builder="squeezenet1_0", checkpoint=digest)
-    return load_network(source, checkpoint=path)
+    return trained_squeezenet(shared_dir)
 
 
 @pytest.fixture(scope="module")

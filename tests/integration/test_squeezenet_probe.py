@@ -1,19 +1,19 @@
 """Real photographs through a really trained network: the probe against a plain loop, and what class units answer to."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.specs import LayerInfo, NetworkInfo, NetworkSource
+from core.specs import LayerInfo, NetworkInfo
 from deepvis.engine import Engine
 from deepvis.inputs import Inputs, PictureFile, batches
 from deepvis.layers import describe
-from deepvis.networks import Network, load_network
+from deepvis.networks import Network
 from deepvis.probe import ProbeOptions
 from deepvis.tallies import Ranking, Tally
 from deepvis.unit_statistics import preferred_labels, unit_statistics
+from tests.integration.squeezenet import trained_squeezenet
 from tests.unit.plain_probe import PlainAnswers, plain_probe
 
 pytestmark = pytest.mark.shared
@@ -24,10 +24,7 @@ TOLERANCE = 1e-3
 
 @pytest.fixture(scope="module")
 def network(shared_dir: Path) -> Network:
-    path = shared_dir / "data" / "weights" / "squeezenet1_0_imagenet.safetensors"
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    source = NetworkSource(name="squeezenet", kind="torchvision", builder="squeezenet1_0", checkpoint=digest)
-    return load_network(source, checkpoint=path)
+    return trained_squeezenet(shared_dir)
 
 
 @pytest.fixture(scope="module")
